@@ -1,0 +1,82 @@
+import { callCanary, installCanary, removeCanary } from '../canary/canary.ts';
+import { startEchoEndpoint } from '../canary/echo-endpoint.ts';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
+import { type KeyGenerations, signingKey } from '../rotation/keys.ts';
+import type { Secret } from '../rotation/secret.ts';
+import { withHeartbeat } from './context.ts';
+import { generationsOf } from './generations.ts';
+import type { Job, Ports, Target } from './ports.ts';
+
+/**
+ * The canary: a model stored before the cutover, whose provider is an endpoint of ours. A call through it afterwards
+ * shows that LiteLLM opened the stored credential and sent the right secret.
+ */
+export function createCanaryActivities(ports: Ports) {
+  return {
+    /** Stores the canary's model and virtual key under the current keys; returns the port that its provider must use. */
+    async installCanary(job: Job): Promise<{ port: number }> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async () => {
+        const generations = await generationsOf(target, job);
+        const endpoint = await startEchoEndpoint({ host: target.canary.host, port: target.canary.port });
+        try {
+          const options = {
+            ...canaryOf(target, job, generations),
+            endpointUrl: target.canary.url ?? endpoint.url,
+          };
+          await installCanary({ ...options, masterKey: generations.previous.master });
+          await callCanary({ ...options, endpoint });
+          return { port: endpoint.port };
+        } finally {
+          await endpoint.close();
+        }
+      });
+    },
+
+    /** Calls the stored model through the proxy with the stored virtual key, and compares what the provider was sent. */
+    async verifyCanary(job: Job & { port: number }): Promise<void> {
+      const target = ports.target(job.target);
+      await withHeartbeat(async () => {
+        const generations = await generationsOf(target, job);
+        const endpoint = await startEchoEndpoint({ host: target.canary.host, port: job.port });
+        try {
+          await callCanary({ ...canaryOf(target, job, generations), endpoint });
+        } finally {
+          await endpoint.close();
+        }
+      });
+    },
+
+    /** Deletes its model and its virtual key, with whichever master key the proxy has now. */
+    async removeCanary(job: Job): Promise<void> {
+      const target = ports.target(job.target);
+      const generations = await target.store.generations(job.rotation);
+      if (generations === undefined) return;
+      await withHeartbeat(async () => {
+        const masterKey = await acceptedKey(target, generations);
+        await removeCanary({ ...canaryOf(target, job, generations), masterKey });
+      });
+    },
+  };
+}
+
+function canaryOf(target: Target, { rotation }: Job, generations: KeyGenerations) {
+  const [proxy] = target.proxies;
+  if (proxy === undefined)
+    throw new RotationError(failureTypes.refused, `target ${target.name}: found no proxy URL, expected one`);
+  // Derived from a key of this rotation alone, so that a retry or another worker derives the same.
+  const seed = generations.pending.master.equals(generations.previous.master)
+    ? signingKey(generations.pending)
+    : generations.pending.master;
+  return { proxy, seed, rotation };
+}
+
+async function acceptedKey(target: Target, { previous, pending }: KeyGenerations): Promise<Secret> {
+  for (const key of [pending.master, previous.master]) {
+    if ((await target.proxies[0]?.tryKey(key)) === 'accepted') return key;
+  }
+  throw new RotationError(
+    failureTypes.proxyFailed,
+    `${target.proxies[0]?.url}: found that it accepts neither the pending nor the previous master key; expected one of them; look at the service's log`,
+  );
+}

@@ -1,0 +1,41 @@
+import { knownKeys } from '../litellm/known-keys.ts';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
+import { type KeyFingerprints, type KeyGenerations, type KeyPair, signingKey } from '../rotation/keys.ts';
+import type { Transition } from '../reencryption/port.ts';
+import type { Job, Ports, Target } from './ports.ts';
+
+/** Both generations of the rotation's keys, which must have been made. */
+export async function generationsOf(target: Target, { rotation }: Job): Promise<KeyGenerations> {
+  const generations = await target.store.generations(rotation);
+  if (generations === undefined) {
+    throw new RotationError(
+      failureTypes.changedElsewhere,
+      `${target.store.description}: found no slot with the pending keys of rotation ${rotation}, expected the one that it made; see "recovery by hand" in docs/runbook.md`,
+    );
+  }
+  return generations;
+}
+
+export async function fingerprintsOf(ports: Ports, target: Target, pair: KeyPair): Promise<KeyFingerprints> {
+  return {
+    master: await ports.fingerprint(target, pair.master),
+    salt: pair.salt === undefined ? null : await ports.fingerprint(target, pair.salt),
+  };
+}
+
+/** How stored values are carried over. When the sealing key stays, nothing is: `known` is empty. */
+export function transitionOf(target: Target, { previous, pending }: KeyGenerations): Transition {
+  const to = signingKey(pending);
+  const label = pending.salt === undefined ? 'pending master key' : 'pending salt key';
+  const known = signingKey(previous).equals(to)
+    ? []
+    : knownKeys(previous, target.knownKeys).filter(({ key }) => !key.equals(to));
+  return { known, to: { label, key: to } };
+}
+
+/** Every secret of a rotation, for the redactor. */
+export function secretsOf({ previous, pending }: KeyGenerations) {
+  return [previous.master, previous.salt, pending.master, pending.salt].filter(
+    (secret) => secret !== undefined,
+  );
+}

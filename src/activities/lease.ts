@@ -1,0 +1,43 @@
+import { failureTypes, RotationError } from '../rotation/failure.ts';
+import type { Job, Ports } from './ports.ts';
+
+/** The lease: one rotation a database, whoever starts it and under whatever workflow id. */
+export function createLeaseActivities(ports: Ports) {
+  return {
+    /** Refuses a target that the worker's configuration does not have. */
+    // oxlint-disable-next-line typescript/require-await -- an activity is asynchronous
+    async findTarget(job: Job): Promise<void> {
+      ports.target(job.target);
+    },
+
+    /**
+     * Takes the lease. A lease whose workflow has ended (terminated, timed out) is not broken here: its rotation is
+     * returned as `unfinished`, for the workflow to converge first.
+     */
+    async takeLease(
+      job: Job & { workflowId: string; runId: string },
+    ): Promise<{ unfinished: string | null }> {
+      const { database } = ports.target(job.target);
+      await database.prepareJournal();
+      const { acquired, holder } = await database.acquireLease(job);
+      if (acquired) return { unfinished: null };
+      if (await ports.isRunning(holder.workflowId, holder.rotation)) {
+        throw new RotationError(
+          failureTypes.leaseHeld,
+          `${database.description}: found rotation ${holder.rotation} of target ${holder.target} at work since ${holder.since}; ` +
+            `expected none, as one database takes one rotation at a time; follow it with "litellm-rotate status ${holder.workflowId}"`,
+          { facts: { ...holder } },
+        );
+      }
+      return { unfinished: holder.rotation };
+    },
+
+    async releaseLease(job: Job): Promise<{ released: boolean }> {
+      const { database } = ports.target(job.target);
+      const lease = await database.lease();
+      if (lease?.rotation !== job.rotation) return { released: false };
+      await database.releaseLease(await database.fence(job.rotation));
+      return { released: true };
+    },
+  };
+}

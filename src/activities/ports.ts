@@ -1,0 +1,48 @@
+import type { Fingerprint, NamedKey } from '../rotation/keys.ts';
+import type { Secret } from '../rotation/secret.ts';
+import type { Proxy } from '../litellm/proxy.ts';
+import type { RotationDatabase } from '../reencryption/port.ts';
+import type { SecretStore } from '../secret-stores/port.ts';
+import type { Service } from '../services/port.ts';
+
+/** One LiteLLM deployment, as the activities drive it. */
+export interface Target {
+  readonly name: string;
+  readonly database: RotationDatabase;
+  readonly store: SecretStore;
+  readonly service: Service;
+  /** One for each replica, addressed directly and not through a load balancer. */
+  readonly proxies: readonly Proxy[];
+  /** Where the canary's provider endpoint listens, and under which address LiteLLM reaches it. */
+  readonly canary: { readonly host: string; readonly port: number; readonly url: string | undefined };
+  /** The variables that LiteLLM reads. */
+  readonly variables: { readonly master: string; readonly salt: string };
+  /** Older keys that may have sealed values, given by the user. */
+  readonly knownKeys: readonly NamedKey[];
+  readonly timing: {
+    /** How long the proxy may take from start to ready. */
+    readonly readyTimeoutMs: number;
+    /** How long the stopped service's port and database sessions may linger. */
+    readonly fenceTimeoutMs: number;
+    /** How long the service's log is watched for decryption errors after the cutover. */
+    readonly observeMs: number;
+  };
+}
+
+/** Everything that the activities need from the outside; built in the composition root. */
+export interface Ports {
+  /** Throws `RotationError` of type `Refused`, with the names it knows, for an unknown target. */
+  target(name: string): Target;
+  /** Names a key without revealing it, the same for every rotation of the target. */
+  fingerprint(target: Target, key: Secret): Promise<Fingerprint>;
+  /** Whether the workflow of a rotation is still open. A reset gives it another run id; the rotation's id stays. */
+  isRunning(workflowId: string, rotation: string): Promise<boolean>;
+  /** Masks known secrets and what looks like one, in log lines. */
+  createRedactor(secrets: readonly Secret[]): (line: string) => string;
+}
+
+/** What every activity of a rotation is told. */
+export interface Job {
+  readonly target: string;
+  readonly rotation: string;
+}

@@ -1,0 +1,183 @@
+import { createHash } from 'node:crypto';
+import { knownKeys } from '../litellm/known-keys.ts';
+import { decideCase, type RotationCase } from '../rotation/case.ts';
+import { describeFinding, type Finding } from '../rotation/finding.ts';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
+import type { KeyName, KeyPair } from '../rotation/keys.ts';
+import type { PlanParts } from '../rotation/plan.ts';
+import { Secret } from '../rotation/secret.ts';
+import { withHeartbeat } from './context.ts';
+import { fingerprintsOf } from './generations.ts';
+import { type Job, type Ports, type Target } from './ports.ts';
+
+/** The read-only looks at every part, before anything is touched. */
+export function createPreflightActivities(ports: Ports) {
+  return {
+    /** Reads the key files the way the service's loader does. */
+    async inspectSecrets(
+      job: Job & { keys: readonly KeyName[] },
+    ): Promise<{ secrets: PlanParts['secrets']; rotationCase: RotationCase }> {
+      const target = ports.target(job.target);
+      const { current, findings, places } = await target.store.inspect();
+      if (current === undefined) throw refusal(findings);
+      return {
+        rotationCase: decideCase(current.salt !== undefined, job.keys),
+        secrets: {
+          description: target.store.description,
+          current: await fingerprintsOf(ports, target, current),
+          places: places.map(({ where, name, action }) => ({ where, name, action })),
+          findings,
+        },
+      };
+    },
+
+    /** Looks at the service, and whether its process was given the keys that the files hold. */
+    async inspectService(job: Job): Promise<PlanParts['service'] & { instance: string | null }> {
+      const target = ports.target(job.target);
+      const { findings, state } = await target.service.inspect();
+      const all = [...findings];
+      if (state.state === 'running') {
+        all.push(...(await compareEnvironment(target, await currentKeys(target))));
+      } else {
+        all.push({
+          severity: 'blocking',
+          code: 'service-not-running',
+          where: target.service.description,
+          found: state.detail,
+          expected: 'a running service, so that its keys and models can be proved first',
+          next: 'start it, and look at its log if it does not stay up',
+        });
+      }
+      return {
+        description: target.service.description,
+        detail: state.detail,
+        findings: all,
+        instance: state.instance ?? null,
+      };
+    },
+
+    /** Proves that every replica accepts the current master key and no other. */
+    async inspectProxy(job: Job): Promise<PlanParts['proxy']> {
+      const target = ports.target(job.target);
+      const { master } = await currentKeys(target);
+      const findings: Finding[] = [];
+      let models: readonly string[] = [];
+      for (const proxy of target.proxies) {
+        const { ready, detail } = await proxy.readiness();
+        const blocking = (code: string, found: string, expected: string, next: string) =>
+          findings.push({ severity: 'blocking', code, where: proxy.url, found, expected, next });
+        if (!ready) {
+          blocking('proxy-not-ready', detail, 'a ready proxy with its database connected', 'look at its log');
+          continue;
+        }
+        if ((await proxy.tryKey(master)) !== 'accepted') {
+          blocking(
+            'master-key-refused',
+            'that it refuses the master key of the secret files',
+            'the running proxy to use that key',
+            'restart the service if the files were changed since its start, and check for a master_key in its config.yaml',
+          );
+          continue;
+        }
+        if ((await proxy.tryKey(randomKey())) === 'accepted') {
+          blocking(
+            'any-key-accepted',
+            'that it accepts a random key',
+            'keys to be checked',
+            'run it in database mode with a master key',
+          );
+        }
+        models = await proxy.models(master);
+      }
+      return {
+        urls: target.proxies.map(({ url }) => url),
+        models: models.length,
+        modelsDigest: digestOf(models),
+        findings,
+      };
+    },
+
+    /** Finds every sealed value by opening it. */
+    async inventoryDatabase(job: Job): Promise<PlanParts['database']> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (_signal, progress) => {
+        const current = await currentKeys(target);
+        const findings = await target.database.inspect();
+        const inventory = await target.database.inventory(
+          knownKeys(current, target.knownKeys),
+          current.master,
+          progress,
+        );
+        return {
+          ...inventory,
+          description: target.database.description,
+          findings: [...findings, ...inventory.findings],
+        };
+      });
+    },
+
+    /** Keeps the plan in the journal, and names it by its digest (SHA-256 of its JSON, hex). */
+    async recordPlan(job: Job & { plan: unknown }): Promise<{ digest: string }> {
+      const { database } = ports.target(job.target);
+      await database.record(await database.fence(job.rotation), 'plan', job.plan);
+      return { digest: createHash('sha256').update(JSON.stringify(job.plan)).digest('hex') };
+    },
+  };
+}
+
+/** One failure for all blocking findings, so that a person can mend them in one go. */
+export function refusal(findings: readonly Finding[]): RotationError {
+  const blocking = findings.filter(({ severity }) => severity === 'blocking');
+  const head = `refused: ${blocking.length} finding${blocking.length === 1 ? '' : 's'} to mend first, nothing was changed`;
+  return new RotationError(
+    failureTypes.refused,
+    [head, ...blocking.map((finding) => `- ${describeFinding(finding)}`)].join('\n'),
+    {
+      facts: { findings },
+    },
+  );
+}
+
+export async function currentKeys(target: Target): Promise<KeyPair> {
+  const { current, findings } = await target.store.inspect();
+  if (current === undefined) throw refusal(findings);
+  return current;
+}
+
+/** Names of models are not secret, but they may be many: the history gets a digest. */
+export function digestOf(models: readonly string[]): string {
+  return createHash('sha256').update(JSON.stringify(models)).digest('hex').slice(0, 16);
+}
+
+export function randomKey(): Secret {
+  return new Secret(`sk-${crypto.randomUUID()}`);
+}
+
+async function compareEnvironment(target: Target, keys: KeyPair): Promise<Finding[]> {
+  const given = await target.service.environment([target.variables.master, target.variables.salt]);
+  const findings: Finding[] = [];
+  for (const [name, key] of [
+    [target.variables.master, keys.master],
+    [target.variables.salt, keys.salt],
+  ] as const) {
+    const value = given.get(name) ?? 'unknown';
+    if (value === 'unknown') continue;
+    const same = value === 'absent' ? key === undefined : value.given.equals(key);
+    if (same) continue;
+    findings.push({
+      severity: 'blocking',
+      code: 'process-has-another-key',
+      where: `${target.service.description}, variable ${name}`,
+      found:
+        value === 'absent'
+          ? 'that the running process was not given it'
+          : 'that the running process was given another value than the secret files hold',
+      expected:
+        key === undefined
+          ? 'it to be absent, as the secret files have none'
+          : 'the value of the secret files',
+      next: 'check which files the service reads and in which order, then restart it once before rotating',
+    });
+  }
+  return findings;
+}

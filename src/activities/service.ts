@@ -1,0 +1,173 @@
+import { findDecryptionErrors } from '../litellm/decryption-errors.ts';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
+import type { ServiceState } from '../services/port.ts';
+import { pause, withHeartbeat } from './context.ts';
+import { generationsOf, secretsOf } from './generations.ts';
+import type { Job, Ports, Target } from './ports.ts';
+
+const pollMs = 500;
+const logLines = 2_000;
+const failureLines = 15;
+
+/** The service: stopped and proved stopped, started once and proved ready. */
+export function createServiceActivities(ports: Ports) {
+  return {
+    /** Stops the service, unless a key file was changed meanwhile: then there must be no outage for a rotation that cannot end. */
+    async stopService(job: Job): Promise<{ detail: string }> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (signal) => {
+        const { side, parts } = await target.store.observe(job.rotation);
+        if (side === 'changed') {
+          const changed = parts.filter((part) => part.side === 'changed').map(({ where }) => where);
+          throw new RotationError(
+            failureTypes.changedElsewhere,
+            `${changed.join(', ')}: found a change made since preflight, expected the bytes that the plan was made for; rotate again, with nobody editing the file`,
+          );
+        }
+        const state = await target.service.stop(await target.database.fence(job.rotation), signal);
+        return { detail: state.detail };
+      });
+    },
+
+    /** For a rollback: stops whatever runs, without asking the files. */
+    async stopServiceAgain(job: Job): Promise<{ detail: string }> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (signal) => {
+        const state = await target.service.stop(await target.database.fence(job.rotation), signal);
+        return { detail: state.detail };
+      });
+    },
+
+    /** Proves that nothing can write with the current key: no process, no open port, no session of the proxy's role. */
+    async proveFenced(job: Job): Promise<{ detail: string }> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (signal) => {
+        const deadline = Date.now() + target.timing.fenceTimeoutMs;
+        for (;;) {
+          const obstacle = await fenceObstacle(target);
+          if (obstacle === undefined) return { detail: 'no process, no open port, no database session' };
+          if (Date.now() > deadline) {
+            throw new RotationError(
+              failureTypes.serviceFailed,
+              `${obstacle} after the service was stopped; expected nothing that could write with the current key; stop it, or name it under database.proxyRole if it is not LiteLLM`,
+            );
+          }
+          await pause(pollMs, signal);
+        }
+      });
+    },
+
+    /** Starts the service once. */
+    async startService(job: Job): Promise<{ instance: string | null; detail: string }> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (signal) => {
+        const fence = await target.database.fence(job.rotation);
+        const state = await withLogOnFailure(ports, target, job, () => target.service.start(fence, signal));
+        return { instance: state.instance ?? null, detail: state.detail };
+      });
+    },
+
+    /** Waits until every replica is ready, in the same start of the service. */
+    async awaitReady(job: Job): Promise<{ seconds: number }> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (signal) =>
+        withLogOnFailure(ports, target, job, () => waitUntilReady(target, signal)),
+      );
+    },
+
+    /** Watches the log of this start for values that LiteLLM could not decrypt. */
+    async watchServiceLog(job: Job): Promise<{ lines: number | null; seconds: number }> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (signal) => {
+        const first = await target.service.observe();
+        const deadline = Date.now() + target.timing.observeMs;
+        for (;;) {
+          const now = await target.service.observe();
+          if (now.state !== 'running' || now.instance !== first.instance) throw died(target, now);
+          const lines =
+            now.instance === undefined ? undefined : await target.service.log(now.instance, logLines);
+          const errors = findDecryptionErrors(lines ?? []);
+          if (errors > 0) {
+            throw new RotationError(
+              failureTypes.wrongKey,
+              `${target.service.description}: found ${errors} decryption errors in the log of this start, expected none; see docs/runbook.md, "decryption errors"`,
+            );
+          }
+          if (Date.now() >= deadline)
+            return { lines: lines?.length ?? null, seconds: Math.round(target.timing.observeMs / 1000) };
+          await pause(Math.min(5_000, Math.max(pollMs, deadline - Date.now())), signal);
+        }
+      });
+    },
+  };
+}
+
+async function fenceObstacle(target: Target): Promise<string | undefined> {
+  const state = await target.service.observe();
+  if (state.state !== 'stopped' && state.state !== 'failed')
+    return `${target.service.description}: found ${state.detail}`;
+  for (const proxy of target.proxies) {
+    if (await proxy.isListening()) return `${proxy.url}: found that its port still answers`;
+  }
+  const sessions = await target.database.proxySessions();
+  const [first] = sessions;
+  if (first === undefined) return undefined;
+  return `${target.database.description}: found ${sessions.length} open session(s) of role ${first.role} (the first: pid ${first.pid}, application "${first.application}", from ${first.client})`;
+}
+
+async function waitUntilReady(target: Target, signal: AbortSignal): Promise<{ seconds: number }> {
+  const startedAt = Date.now();
+  const first = await target.service.observe();
+  for (;;) {
+    const state = await target.service.observe();
+    if (state.state === 'failed' || state.state === 'stopped') throw died(target, state);
+    if (first.instance !== undefined && state.instance !== first.instance) throw died(target, state);
+    const answers = await Promise.all(
+      target.proxies.map((proxy) => proxy.readiness().catch(() => ({ ready: false, detail: 'no answer' }))),
+    );
+    const seconds = Math.round((Date.now() - startedAt) / 100) / 10;
+    if (answers.every(({ ready }) => ready)) return { seconds };
+    if (Date.now() - startedAt > target.timing.readyTimeoutMs) {
+      const details = target.proxies.map(
+        ({ url }, index) => `${url}: ${answers[index]?.detail ?? 'no answer'}`,
+      );
+      throw new RotationError(
+        failureTypes.serviceFailed,
+        `${details.join('; ')}: not ready ${seconds} s after the start; expected ready within ${target.timing.readyTimeoutMs / 1000} s; look at the service's log`,
+      );
+    }
+    await pause(pollMs, signal);
+  }
+}
+
+function died(target: Target, state: ServiceState): RotationError {
+  return new RotationError(
+    failureTypes.serviceFailed,
+    `${target.service.description}: found ${state.detail}; expected the start of this rotation to stay up; look at its log`,
+  );
+}
+
+/** A service that does not come up says why in its log; the last lines, without secrets, belong to the failure. */
+async function withLogOnFailure<T>(
+  ports: Ports,
+  target: Target,
+  job: Job,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof RotationError) || error.type !== failureTypes.serviceFailed) throw error;
+    const { instance } = await target.service.observe().catch(() => ({ instance: undefined }));
+    const lines =
+      instance === undefined
+        ? undefined
+        : await target.service.log(instance, failureLines).catch(() => undefined);
+    if (lines === undefined || lines.length === 0) throw error;
+    const redact = ports.createRedactor(secretsOf(await generationsOf(target, job)));
+    throw new RotationError(
+      error.type,
+      [error.message, 'last lines of its log:', ...lines.map((line) => `  ${redact(line)}`)].join('\n'),
+    );
+  }
+}

@@ -1,0 +1,44 @@
+import type { RestoreReport, SwapReport } from '../reencryption/port.ts';
+import { withHeartbeat } from './context.ts';
+import { generationsOf, transitionOf } from './generations.ts';
+import type { Job, Ports } from './ports.ts';
+
+/** The stored values: staged beside the old ones, swapped in one transaction, put back in one. */
+export function createValueActivities(ports: Ports) {
+  return {
+    async stageValues(job: Job): Promise<{ values: number; rows: number }> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (signal, progress) => {
+        const transition = transitionOf(target, await generationsOf(target, job));
+        return target.database.stage(transition, await target.database.fence(job.rotation), progress, signal);
+      });
+    },
+
+    async swapValues(job: Job): Promise<SwapReport> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (_signal, progress) => {
+        const generations = await generationsOf(target, job);
+        const master = { from: generations.previous.master, to: generations.pending.master };
+        const fence = await target.database.fence(job.rotation);
+        return target.database.swap(transitionOf(target, generations), master, fence, progress);
+      });
+    },
+
+    async restoreValues(job: Job): Promise<RestoreReport> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (_signal, progress) => {
+        if ((await target.database.observe(job.rotation)).side === 'previous')
+          return { rows: 0, resealedValues: 0 };
+        const generations = await generationsOf(target, job);
+        const master = { from: generations.previous.master, to: generations.pending.master };
+        const fence = await target.database.fence(job.rotation);
+        return target.database.restore(transitionOf(target, generations), master, fence, progress);
+      });
+    },
+
+    async dropStagedValues(job: Job): Promise<void> {
+      const { database } = ports.target(job.target);
+      await database.dropStaged(await database.fence(job.rotation), 'previous');
+    },
+  };
+}

@@ -1,0 +1,121 @@
+import { Client, Connection } from '@temporalio/client';
+import type { Composition } from '../composition.ts';
+import type { Finding } from '../rotation/finding.ts';
+import { RotationError } from '../rotation/failure.ts';
+import { temporalSettings } from '../temporal/connection.ts';
+import { exitCodes } from './exit.ts';
+import { renderFinding } from './rendering.ts';
+
+interface Check {
+  readonly what: string;
+  readonly detail: string;
+  readonly findings: readonly Finding[];
+}
+
+/** `doctor`: looks at every part from this machine, with the worker's own configuration. Changes nothing. */
+export async function doctor(
+  composition: Composition,
+  taskQueue: string,
+  options: { json?: boolean },
+): Promise<number> {
+  const checks: Check[] = [await checkTemporal(taskQueue)];
+  for (const { name, store, service, proxies, database } of composition.targets) {
+    const of = (part: string) => `${name}: ${part}`;
+    const { current, ...secrets } = await attempt(of(store.description), async () => {
+      const inspection = await store.inspect();
+      return {
+        detail: `${inspection.places.length} places`,
+        findings: inspection.findings,
+        current: inspection.current,
+      };
+    });
+    checks.push(secrets);
+    checks.push(
+      await attempt(of(service.description), async () => {
+        const { findings, state } = await service.inspect();
+        return { detail: state.detail, findings };
+      }),
+    );
+    checks.push(
+      await attempt(of(database.description), async () => ({
+        detail: 'reached',
+        findings: await database.inspect(),
+      })),
+    );
+    for (const proxy of proxies) {
+      checks.push(
+        await attempt(of(proxy.url), async () => {
+          const { ready, detail } = await proxy.readiness();
+          if (!ready) throw new Error(detail);
+          if (current !== undefined && (await proxy.tryKey(current.master)) !== 'accepted') {
+            throw new Error('that it refuses the master key of the secret files');
+          }
+          return { detail, findings: [] };
+        }),
+      );
+    }
+  }
+  const blocked = checks.some(({ findings }) => findings.some(({ severity }) => severity === 'blocking'));
+  if (options.json === true) process.stdout.write(`${JSON.stringify(checks, null, 2)}\n`);
+  else process.stdout.write(`${checks.map(renderCheck).join('\n')}\n`);
+  return blocked ? exitCodes.finding : exitCodes.done;
+}
+
+async function checkTemporal(taskQueue: string): Promise<Check> {
+  const { connectionOptions, namespace } = temporalSettings(process.env);
+  return attempt(`Temporal at ${connectionOptions.address}, namespace ${namespace}`, async () => {
+    const connection = await Connection.connect({ ...connectionOptions, connectTimeout: '5s' }).catch(() => {
+      throw new Error('no server');
+    });
+    try {
+      const { workflowService } = new Client({ connection, namespace });
+      const { pollers } = await workflowService.describeTaskQueue({
+        namespace,
+        taskQueue: { name: taskQueue },
+        taskQueueType: 1,
+      });
+      const workers = pollers?.length ?? 0;
+      if (workers > 0) return { detail: `${workers} worker(s) on task queue ${taskQueue}`, findings: [] };
+      const finding: Finding = {
+        severity: 'warning',
+        code: 'no-worker',
+        where: `task queue ${taskQueue}`,
+        found: 'no worker that polls it',
+        expected: 'at least one',
+        next: 'run: litellm-rotate worker',
+      };
+      return { detail: 'reached', findings: [finding] };
+    } finally {
+      await connection.close();
+    }
+  });
+}
+
+async function attempt<T extends Omit<Check, 'what'>>(
+  what: string,
+  look: () => Promise<T>,
+): Promise<Check & Partial<T>> {
+  try {
+    return { what, ...(await look()) };
+  } catch (error) {
+    // Only errors written to be read pass; a driver's text may hold a secret.
+    const known = error instanceof RotationError || (error instanceof Error && error.constructor === Error);
+    const found = known ? (error as Error).message : 'an error whose text is withheld';
+    const finding: Finding = {
+      severity: 'blocking',
+      code: 'out-of-reach',
+      where: what,
+      found,
+      expected: 'an answer',
+      next: 'mend it and run doctor again',
+    };
+    return { what, detail: 'out of reach', findings: [finding] } as unknown as Check & Partial<T>;
+  }
+}
+
+function renderCheck({ what, detail, findings }: Check): string {
+  const bad = findings.some(({ severity }) => severity === 'blocking');
+  return [`${bad ? '✗' : '✓'} ${what}: ${detail}`, ...findings.map((finding) => renderFinding(finding))].join(
+    '\n',
+  );
+}

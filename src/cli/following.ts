@@ -1,0 +1,145 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  ApplicationFailure,
+  CancelledFailure,
+  type Client,
+  WorkflowFailedError,
+  type WorkflowHandle,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
+import { failureTypes } from '../rotation/failure.ts';
+import type { RotationResult, RotationStatus } from '../rotation/status.ts';
+import { statusQuery } from '../workflows/messages.ts';
+import { CommandError, exitCodes } from './exit.ts';
+import { renderPhase, renderStep, seconds } from './rendering.ts';
+
+const pollMs = 400;
+
+/**
+ * Shows a rotation's steps on stderr as they finish, until it ends. Resolves with its result; throws `CommandError`
+ * with the exit code of its ending. Ctrl-C gives up following and leaves the rotation alone.
+ */
+export async function follow(client: Client, workflowId: string): Promise<RotationResult> {
+  const handle = client.workflow.getHandle(workflowId);
+  const detached = new AbortController();
+  const onInterrupt = () => detached.abort();
+  process.once('SIGINT', onInterrupt);
+  const screen = createScreen();
+  try {
+    for (;;) {
+      if (detached.signal.aborted) throw detachedError(workflowId);
+      const {
+        status: { name },
+      } = await handle.describe();
+      const status = await queryStatus(handle);
+      if (status !== undefined) screen.show(status, await heartbeatNote(handle, status));
+      else if (name === 'RUNNING') screen.note('waiting for a worker on the task queue');
+      if (name !== 'RUNNING') return await resultOf(handle);
+      if (status?.outcome === 'needs a person') throw needsPerson(workflowId, status);
+      await sleep(pollMs, undefined, { signal: detached.signal }).catch(() => undefined);
+    }
+  } finally {
+    screen.clear();
+    process.off('SIGINT', onInterrupt);
+  }
+}
+
+/** The result of a workflow that has closed, or what its failure means. */
+export async function resultOf(handle: WorkflowHandle): Promise<RotationResult> {
+  try {
+    return (await handle.result()) as RotationResult;
+  } catch (error) {
+    if (!(error instanceof WorkflowFailedError)) throw error;
+    const { cause } = error;
+    if (cause instanceof CancelledFailure) {
+      throw new CommandError(
+        exitCodes.rolledBack,
+        'the rotation was cancelled and rolled back: every file and value is as before',
+      );
+    }
+    const type = cause instanceof ApplicationFailure ? cause.type : undefined;
+    const code =
+      type === failureTypes.badRequest
+        ? exitCodes.usage
+        : type === failureTypes.refused || type === failureTypes.leaseHeld
+          ? exitCodes.finding
+          : type === 'RolledBack'
+            ? exitCodes.rolledBack
+            : exitCodes.needsPerson;
+    throw new CommandError(code, cause?.message ?? error.message);
+  }
+}
+
+export function needsPerson(workflowId: string, { problem }: RotationStatus): CommandError {
+  return new CommandError(exitCodes.needsPerson, `the rotation needs a person: ${problem ?? ''}`, [
+    `after mending what it names: temporal workflow update execute --name rollback --workflow-id ${workflowId}`,
+    `or, to go forward instead: temporal workflow update execute --name resume --workflow-id ${workflowId}`,
+    'docs/runbook.md, "a rotation that needs a person", says how to choose',
+  ]);
+}
+
+function detachedError(workflowId: string): CommandError {
+  return new CommandError(exitCodes.detached, 'no longer following; the rotation goes on', [
+    `litellm-rotate status ${workflowId} --follow`,
+    `temporal workflow cancel --workflow-id ${workflowId}   (rolls it back)`,
+  ]);
+}
+
+/** Undefined while no worker answers. */
+export async function queryStatus(handle: WorkflowHandle): Promise<RotationStatus | undefined> {
+  try {
+    return await handle.query(statusQuery);
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) throw error;
+    return undefined;
+  }
+}
+
+/** How far the running step is, from its heartbeat. */
+async function heartbeatNote(handle: WorkflowHandle, status: RotationStatus): Promise<string> {
+  const running = status.steps.findLast(({ state }) => state === 'running');
+  if (running === undefined) return '';
+  const { raw } = await handle.describe();
+  const [activity] = raw.pendingActivities ?? [];
+  const data = activity?.heartbeatDetails?.payloads?.[0]?.data;
+  const attempt = activity?.attempt ?? 1;
+  const tries = attempt > 1 ? `, attempt ${attempt}` : '';
+  const { done = 0, total } = (data ? JSON.parse(Buffer.from(data).toString('utf8')) : {}) as {
+    done?: number;
+    total?: number;
+  };
+  const count = done === 0 ? '' : total === undefined ? ` ${done}` : ` ${done} of ${total}`;
+  return `${running.title}${count} … ${seconds(Date.now() - running.startedAt)}${tries}`;
+}
+
+/** Lines that stay, and on a terminal one line below them that changes. */
+function createScreen() {
+  const live = process.stderr.isTTY;
+  let shown = 0;
+  let phase = '';
+  let noted = '';
+  const clear = () => {
+    if (live) process.stderr.write('\r\u001B[K');
+  };
+  const line = (text: string) => {
+    clear();
+    process.stderr.write(`${text}\n`);
+  };
+  return {
+    clear,
+    note(text: string) {
+      if (live) process.stderr.write(`\r\u001B[K  ${text}`);
+      else if (text !== noted) line(`  ${text}`);
+      noted = text;
+    },
+    show(status: RotationStatus, note: string) {
+      for (const step of status.steps.slice(shown)) {
+        if (step.state === 'running') break;
+        if (step.phase !== phase) line(renderPhase((phase = step.phase)));
+        line(renderStep(step));
+        shown += 1;
+      }
+      if (live) process.stderr.write(`\r\u001B[K  ${note}`);
+    },
+  };
+}

@@ -1,0 +1,77 @@
+import { styleText } from 'node:util';
+import type { Finding } from '../rotation/finding.ts';
+import type { Plan } from '../rotation/plan.ts';
+import type { Step } from '../rotation/status.ts';
+
+type Style = Parameters<typeof styleText>[0];
+const style = (format: Style, text: string) => styleText(format, text, { stream: process.stderr });
+
+export const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+
+/** A finished step as one line. */
+export function renderStep({ title, state, result, startedAt, endedAt }: Step): string {
+  const mark = state === 'failed' ? style('red', '✗') : style('green', '✓');
+  const time = endedAt === null ? '' : style('dim', ` (${seconds(endedAt - startedAt)})`);
+  return `  ${mark} ${title}${result === '' ? '' : style('cyan', `: ${result}`)}${time}`;
+}
+
+export function renderPhase(phase: string): string {
+  return style('bold', phase);
+}
+
+const marks: Record<Finding['severity'], [string, Style]> = {
+  blocking: ['✗', 'red'],
+  warning: ['!', 'yellow'],
+  note: ['i', 'blue'],
+};
+
+export function renderFinding({ severity, where, found, expected, next }: Finding): string {
+  const [mark, color] = marks[severity];
+  return [
+    `  ${style(color, mark)} ${where}`,
+    `      found ${found}`,
+    `      expected ${expected}`,
+    `      next: ${next}`,
+  ].join('\n');
+}
+
+/** The plan for a terminal; counts and fingerprints only. */
+export function renderPlan(plan: Plan): string {
+  const { rotationCase, secrets, service, proxy, database, outage } = plan;
+  const rows = database.lines.map((line) => [
+    `${line.table}.${line.column}`,
+    `${line.values}`,
+    `${line.marker}${line.format}`,
+    line.key ?? 'no known key',
+    line.remark,
+  ]);
+  const salt = secrets.current.salt === null ? 'none' : secrets.current.salt;
+  return [
+    `${style('bold', `plan for ${plan.target}`)}: ${rotationCase.sentence}`,
+    `  current keys   master ${secrets.current.master}, salt ${salt} (fingerprints)`,
+    `  secret files   ${secrets.description}`,
+    ...secrets.places.map(({ where, name, action }) => `                 ${action} ${name} in ${where}`),
+    `  service        ${service.description}: ${service.detail}`,
+    `  proxy          ${proxy.urls.join(', ')}: ${proxy.models} models`,
+    `  database       ${database.description}: ${database.values} sealed values in ${database.rows} rows and ${database.columns} columns; master key's token row: ${database.tokenRow}`,
+    ...table(rows).map((row) => `                 ${row}`),
+    ...database.skipped.map(
+      ({ table: name, why, rows: count }) => `                 skipped ${name} (about ${count} rows): ${why}`,
+    ),
+    `  outage         about ${outage.seconds} s: ${outage.basis}`,
+    ...(plan.findings.length === 0
+      ? []
+      : ['  findings', ...plan.findings.map((finding) => renderFinding(finding))]),
+  ].join('\n');
+}
+
+/** Columns of even width; the last is left ragged. */
+export function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}

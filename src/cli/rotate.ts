@@ -1,0 +1,84 @@
+import { userInfo } from 'node:os';
+import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
+import type { KeyName } from '../rotation/keys.ts';
+import type { RotationResult } from '../rotation/status.ts';
+import { workflowTypes } from '../workflows/messages.ts';
+import { CommandError, exitCodes } from './exit.ts';
+import { follow } from './following.ts';
+import { renderPlan, seconds } from './rendering.ts';
+import { withClient } from './temporal-client.ts';
+
+export interface RotateOptions {
+  readonly keys?: readonly KeyName[];
+  readonly reason?: string;
+  readonly taskQueue: string;
+  readonly workflowId?: string;
+  readonly dryRun?: boolean;
+  readonly detach?: boolean;
+  readonly json?: boolean;
+}
+
+/** `rotate TARGET` and `plan TARGET`: starts a workflow and follows it. */
+export async function rotate(target: string, options: RotateOptions): Promise<number> {
+  return withClient(async (client) => {
+    const workflowId = await start(client, target, options);
+    process.stderr.write(
+      `litellm-rotate: ${options.dryRun === true ? 'planning' : 'rotation of'} ${target}: workflow ${workflowId}\n`,
+    );
+    if (options.detach === true) {
+      process.stdout.write(options.json === true ? `${JSON.stringify({ workflowId })}\n` : `${workflowId}\n`);
+      return exitCodes.done;
+    }
+    const result = await follow(client, workflowId);
+    if (options.json === true) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+    else process.stdout.write(`${describeResult(result)}\n`);
+    return result.plan?.blocked === true ? exitCodes.finding : exitCodes.done;
+  });
+}
+
+async function start(client: Client, target: string, options: RotateOptions): Promise<string> {
+  const workflowId =
+    options.workflowId ??
+    `${options.dryRun === true ? 'plan' : 'rotate'}-${target}-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`;
+  const input = {
+    target,
+    ...(options.keys === undefined ? {} : { keys: options.keys }),
+    requestedBy: userInfo().username,
+    ...(options.reason === undefined ? {} : { reason: options.reason }),
+    ...(options.dryRun === true ? { dryRun: true } : {}),
+  };
+  try {
+    await client.workflow.start(workflowTypes.rotate, {
+      args: [input],
+      taskQueue: options.taskQueue,
+      workflowId,
+      workflowIdConflictPolicy: 'FAIL',
+      staticSummary: `${options.dryRun === true ? 'Plan a rotation' : 'Rotate the keys'} of ${target}, asked for by ${input.requestedBy}`,
+    });
+  } catch (error) {
+    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    throw new CommandError(exitCodes.finding, `workflow ${workflowId}: found it running already`, [
+      `litellm-rotate status ${workflowId} --follow`,
+    ]);
+  }
+  return workflowId;
+}
+
+/** The last lines of a rotation that went well. */
+export function describeResult(result: RotationResult): string {
+  if (result.plan !== null) return renderPlan(result.plan);
+  const { fingerprints, reencrypted, outageMs, summary, target } = result;
+  return [
+    `${target} ${summary}`,
+    ...(fingerprints === null
+      ? []
+      : [
+          `  master key  ${fingerprints.previous.master} -> ${fingerprints.current.master}`,
+          `  salt key    ${fingerprints.previous.salt ?? 'none'} -> ${fingerprints.current.salt ?? 'none'}`,
+        ]),
+    ...(reencrypted === null
+      ? []
+      : [`  values      ${reencrypted.values} re-encrypted in ${reencrypted.rows} rows`]),
+    ...(outageMs === null ? [] : [`  outage      ${seconds(outageMs)}`]),
+  ].join('\n');
+}

@@ -1,0 +1,99 @@
+import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import { searchAttributes } from '../workflows/messages.ts';
+import { CommandError, exitCodes } from './exit.ts';
+import { follow, needsPerson, queryStatus, resultOf } from './following.ts';
+import { renderPhase, renderStep, table } from './rendering.ts';
+import { describeResult } from './rotate.ts';
+import { withClient } from './temporal-client.ts';
+
+/** `status`: the last rotations. */
+export async function listRotations(options: { json?: boolean; limit: number }): Promise<number> {
+  return withClient(async (client) => {
+    const found = await lastRotations(client, options.limit);
+    if (options.json === true) process.stdout.write(`${JSON.stringify(found, null, 2)}\n`);
+    else if (found.length === 0)
+      process.stdout.write('no rotation yet; start one with: litellm-rotate rotate TARGET\n');
+    else {
+      const rows = found.map(({ workflowId, target, outcome, phase, startedAt }) => [
+        startedAt,
+        target,
+        outcome,
+        phase,
+        workflowId,
+      ]);
+      process.stdout.write(
+        `${table([['STARTED', 'TARGET', 'OUTCOME', 'PHASE', 'WORKFLOW'], ...rows]).join('\n')}\n`,
+      );
+    }
+    return exitCodes.done;
+  });
+}
+
+/** `status WORKFLOW-ID`: its steps, and how it ended or where it is. */
+export async function showRotation(
+  workflowId: string,
+  options: { json?: boolean; follow?: boolean },
+): Promise<number> {
+  return withClient(async (client) => {
+    try {
+      if (options.follow === true) {
+        process.stdout.write(`${describeResult(await follow(client, workflowId))}\n`);
+        return exitCodes.done;
+      }
+      const handle = client.workflow.getHandle(workflowId);
+      const {
+        status: { name },
+      } = await handle.describe();
+      const status = await queryStatus(handle);
+      if (status !== undefined && options.json === true)
+        process.stdout.write(`${JSON.stringify(status, null, 2)}\n`);
+      if (status !== undefined && options.json !== true) {
+        const lines = status.steps.flatMap((step, index) => [
+          ...(step.phase === status.steps[index - 1]?.phase ? [] : [renderPhase(step.phase)]),
+          renderStep(step),
+        ]);
+        process.stdout.write(
+          `${[...lines, `${status.target}: ${status.outcome}${status.outcome === 'running' ? `, phase ${status.phase}` : ''}`].join('\n')}\n`,
+        );
+      }
+      if (status?.outcome === 'needs a person') throw needsPerson(workflowId, status);
+      if (name === 'RUNNING') return exitCodes.done;
+      const result = await resultOf(handle);
+      if (options.json !== true) process.stdout.write(`${describeResult(result)}\n`);
+      return exitCodes.done;
+    } catch (error) {
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+      throw new CommandError(exitCodes.usage, `workflow ${workflowId}: found none of that id`, [
+        'litellm-rotate status   (lists them)',
+      ]);
+    }
+  });
+}
+
+async function lastRotations(client: Client, limit: number) {
+  const found: {
+    workflowId: string;
+    target: string;
+    outcome: string;
+    phase: string;
+    startedAt: string;
+    status: string;
+  }[] = [];
+  const query = "WorkflowType = 'RotateMasterKey'";
+  for await (const { workflowId, startTime, status, typedSearchAttributes } of client.workflow.list({
+    query,
+  })) {
+    const attribute = (key: (typeof searchAttributes)[keyof typeof searchAttributes]) =>
+      typedSearchAttributes.get(key) ?? '-';
+    found.push({
+      workflowId,
+      target: attribute(searchAttributes.target),
+      outcome: attribute(searchAttributes.outcome),
+      phase: attribute(searchAttributes.phase),
+      startedAt: startTime.toISOString(),
+      status: status.name,
+    });
+    if (found.length === limit) break;
+  }
+  return found;
+}

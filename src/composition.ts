@@ -1,0 +1,142 @@
+import type { Ports, Target } from './activities/ports.ts';
+import type { Config, TargetConfig } from './config/schema.ts';
+import { expandHome, resolveSecret } from './config/secret-reference.ts';
+import { createProxy } from './litellm/proxy.ts';
+import { createRotationDatabase } from './reencryption/rotation-database.ts';
+import { failureTypes, RotationError } from './rotation/failure.ts';
+import { createFingerprinter, type Fingerprinter } from './rotation/fingerprint.ts';
+import { createRedactor } from './rotation/redaction.ts';
+import { createEnvFileStore } from './secret-stores/env-file/store.ts';
+import { createCommandService } from './services/command-service.ts';
+import { createDockerComposeService } from './services/docker-compose-service.ts';
+import type { Service } from './services/port.ts';
+import { createSystemdService } from './services/systemd-service.ts';
+
+/** Everything that the activities and `doctor` need, wired to the real adapters. */
+export interface Composition extends Ports, AsyncDisposable {
+  readonly targets: readonly Target[];
+}
+
+/**
+ * Builds the ports of every target. `isRunning` asks Temporal about another rotation's workflow. Throws `BadRequest`
+ * for a reference to a secret that is not there.
+ */
+export function compose(config: Config, env: NodeJS.ProcessEnv, isRunning: Ports['isRunning']): Composition {
+  const targets = new Map(
+    Object.entries(config.targets).map(([name, target]) => [name, createTarget(name, target, env)]),
+  );
+  const fingerprinters = new Map<string, Promise<Fingerprinter>>();
+  return {
+    targets: [...targets.values()],
+    isRunning,
+    createRedactor,
+    target(name) {
+      const target = targets.get(name);
+      if (target !== undefined) return target;
+      throw new RotationError(
+        failureTypes.badRequest,
+        `found no target "${name}" in the worker's configuration; expected one of ${[...targets.keys()].join(', ')}`,
+      );
+    },
+    async fingerprint(target, key) {
+      let fingerprinter = fingerprinters.get(target.name);
+      if (fingerprinter === undefined) {
+        fingerprinter = target.database.fingerprintKey().then(createFingerprinter);
+        // A database that could not be reached is asked again.
+        fingerprinter.catch(() => fingerprinters.delete(target.name));
+        fingerprinters.set(target.name, fingerprinter);
+      }
+      return (await fingerprinter)(key);
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.allSettled([...targets.values()].map(({ database }) => database.close()));
+    },
+  };
+}
+
+function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv): Target {
+  const { database, secrets, proxy, canary } = config;
+  const files = secrets.files.map((file) => ({ ...file, path: expandHome(file.path) }));
+  return {
+    name,
+    database: createRotationDatabase({
+      connectionString: resolveSecret(database.url, `targets.${name}.database.url`, env),
+      schema: database.schema,
+      lockTimeoutMs: database.lockTimeout,
+      ...defined({
+        proxyRole: database.proxyRole,
+        statementTimeoutMs: database.statementTimeout,
+        throttleValuesPerSecond: database.throttle,
+        extraSkippedTables: database.skipTables,
+      }),
+    }),
+    store: createEnvFileStore({
+      files,
+      names: { master: secrets.masterKey, salt: secrets.saltKey },
+      ...defined({
+        slotDirectory: secrets.slotDirectory === undefined ? undefined : expandHome(secrets.slotDirectory),
+      }),
+    }),
+    service: createService(
+      config.service,
+      files.map(({ path }) => path),
+    ),
+    proxies: [
+      createProxy({
+        url: proxy.url,
+        paths: defined({ readiness: proxy.readinessPath, authenticated: proxy.modelsPath }),
+      }),
+    ],
+    canary: { host: canary.listen?.host ?? '127.0.0.1', port: canary.listen?.port ?? 0, url: canary.url },
+    variables: {
+      master: secrets.masterKey[0] ?? 'LITELLM_MASTER_KEY',
+      salt: secrets.saltKey[0] ?? 'LITELLM_SALT_KEY',
+    },
+    knownKeys: config.knownKeys.map(({ label, key }, index) => ({
+      label,
+      key: resolveSecret(key, `targets.${name}.knownKeys.${index}.key`, env),
+    })),
+    timing: {
+      readyTimeoutMs: proxy.readyTimeout,
+      fenceTimeoutMs: config.fenceTimeout,
+      observeMs: config.observe,
+    },
+  };
+}
+
+function createService(config: TargetConfig['service'], envFiles: readonly string[]): Service {
+  const timeouts = defined({ stopTimeoutMs: config.stopTimeout, startTimeoutMs: config.startTimeout });
+  switch (config.type) {
+    case 'systemd':
+      return createSystemdService({ unit: config.unit, scope: config.scope, envFiles, ...timeouts });
+    case 'command': {
+      const { start, stop, status, environment, workingDirectory, log } = config;
+      const cwd = workingDirectory === undefined ? undefined : expandHome(workingDirectory);
+      return createCommandService({
+        start,
+        stop,
+        status,
+        ...defined({ environment, cwd, log: log === undefined ? undefined : expandHome(log) }),
+        ...timeouts,
+      });
+    }
+    case 'docker-compose': {
+      const { projectDirectory, files, projectName, service, docker } = config;
+      return createDockerComposeService({
+        projectDirectory: expandHome(projectDirectory),
+        service,
+        docker,
+        envFiles,
+        ...defined({ files, projectName }),
+        ...timeouts,
+      });
+    }
+  }
+}
+
+/** Leaves out what is undefined, which `exactOptionalPropertyTypes` tells from absent. */
+function defined<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}

@@ -1,0 +1,17 @@
+import * as z from 'zod';
+
+const milliseconds = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Reads `500ms`, `90s`, `3m`, `2h` or `90d` as milliseconds; undefined for anything else. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text);
+  return match === null ? undefined : Number(match[1]) * milliseconds[match[2] as keyof typeof milliseconds];
+}
+
+/** A length of time in the configuration, as milliseconds. */
+export const duration = z.string().transform((text, context) => {
+  const parsed = parseDuration(text);
+  if (parsed !== undefined) return parsed;
+  context.addIssue({ code: 'custom', message: 'expected a length of time such as 90s, 3m, 2h or 90d' });
+  return z.NEVER;
+});

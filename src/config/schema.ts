@@ -1,0 +1,115 @@
+import { isAbsolute } from 'node:path';
+import * as z from 'zod';
+import { duration } from './duration.ts';
+
+const text = z.string().min(1, 'expected a text that is not empty');
+const path = text.refine(
+  (value) => isAbsolute(value) || value.startsWith('~/'),
+  'expected an absolute path, or one that starts with ~/',
+);
+const variable = z
+  .string()
+  .regex(/^[A-Z_][A-Z0-9_]*$/, 'expected the name of a variable, such as LITELLM_MASTER_KEY');
+const command = z
+  .array(text)
+  .min(1, 'expected a command as a list, such as [/usr/local/bin/litellm-service, start]');
+const address = z
+  .string()
+  .regex(/^[^:\s]+:\d{1,5}$/, 'expected an address such as 127.0.0.1:0')
+  .transform((value) => {
+    const at = value.lastIndexOf(':');
+    return { host: value.slice(0, at), port: Number(value.slice(at + 1)) };
+  });
+const httpUrl = z.url({ protocol: /^https?$/, error: 'expected an address such as http://127.0.0.1:4000' });
+
+/** Secrets stand outside the configuration: in an environment variable, in a file, or in a variable of an env file. */
+const secretReference = z.union(
+  [z.strictObject({ env: variable }), z.strictObject({ file: path, name: variable.optional() })],
+  {
+    error:
+      'expected a reference, { env: NAME } or { file: PATH } or { file: PATH, name: NAME }, as secrets never stand in this file',
+  },
+);
+export type SecretReference = z.infer<typeof secretReference>;
+
+const reader = z.enum(['systemd', 'shell', 'dotenv', 'docker-compose', 'docker'], {
+  error: 'expected who reads the file: systemd, shell, dotenv, docker-compose or docker',
+});
+
+const secrets = z.strictObject({
+  files: z
+    .array(z.strictObject({ path, role: z.enum(['keys', 'copies']).default('keys'), reader }))
+    .min(1, 'expected at least one file')
+    .refine((files) => files.some(({ role }) => role === 'keys'), 'expected a file with role: keys'),
+  masterKey: z.array(variable).min(1).default(['LITELLM_MASTER_KEY']),
+  saltKey: z.array(variable).min(1).default(['LITELLM_SALT_KEY']),
+  slotDirectory: path.optional(),
+});
+
+const timeouts = { stopTimeout: duration.optional(), startTimeout: duration.optional() };
+const service = z.discriminatedUnion(
+  'type',
+  [
+    z.strictObject({
+      type: z.literal('systemd'),
+      unit: text,
+      scope: z.enum(['system', 'user']).default('system'),
+      ...timeouts,
+    }),
+    z.strictObject({
+      type: z.literal('command'),
+      start: command,
+      stop: command,
+      status: command,
+      environment: z.record(z.string(), z.string()).optional(),
+      workingDirectory: path.optional(),
+      log: path.optional(),
+      ...timeouts,
+    }),
+    z.strictObject({
+      type: z.literal('docker-compose'),
+      projectDirectory: path,
+      files: z.array(text).optional(),
+      projectName: text.optional(),
+      service: text,
+      docker: text.default('docker'),
+      ...timeouts,
+    }),
+  ],
+  { error: 'expected type: systemd, command or docker-compose' },
+);
+
+const target = z.strictObject({
+  database: z.strictObject({
+    url: secretReference,
+    schema: text.default('public'),
+    proxyRole: text.optional(),
+    lockTimeout: duration.default(10_000),
+    statementTimeout: duration.optional(),
+    throttle: z.number().int().positive().optional(),
+    skipTables: z.array(text).optional(),
+  }),
+  secrets,
+  service,
+  proxy: z.strictObject({
+    url: httpUrl,
+    readinessPath: text.startsWith('/').optional(),
+    modelsPath: text.startsWith('/').optional(),
+    readyTimeout: duration.default(180_000),
+  }),
+  canary: z.strictObject({ listen: address.optional(), url: httpUrl.optional() }).default({}),
+  knownKeys: z.array(z.strictObject({ label: text, key: secretReference })).default([]),
+  /** How long the log is watched after a cutover: LiteLLM reads its database anew about every 30 s. */
+  observe: duration.default(65_000),
+  fenceTimeout: duration.default(30_000),
+});
+export type TargetConfig = z.infer<typeof target>;
+
+/** The worker's whole configuration file. */
+export const configSchema = z.strictObject({
+  taskQueue: text.default('litellm-rotate'),
+  targets: z
+    .record(z.string().regex(/^[a-z0-9][a-z0-9-]*$/, 'expected a name of a-z, 0-9 and -'), target)
+    .refine((targets) => Object.keys(targets).length > 0, 'expected at least one target'),
+});
+export type Config = z.infer<typeof configSchema>;

@@ -1,0 +1,191 @@
+import type { Finding } from './finding.ts';
+import type { RotationCase } from './case.ts';
+import type { KeyFingerprints } from './keys.ts';
+
+/** Sealed values of one column under one key, as the plan shows them. */
+export interface PlannedValues {
+  readonly table: string;
+  readonly column: string;
+  /** The label of the key that opens them; null when none does. */
+  readonly key: string | null;
+  readonly format: string;
+  readonly marker: string;
+  readonly remark: '' | 'sealed twice' | 'not carried over' | 'unreadable';
+  readonly values: number;
+}
+
+/** What preflight saw, part by part. */
+export interface PlanParts {
+  readonly target: string;
+  readonly rotation: string;
+  readonly rotationCase: RotationCase;
+  readonly secrets: {
+    readonly description: string;
+    readonly current: KeyFingerprints;
+    readonly places: readonly { readonly where: string; readonly name: string; readonly action: string }[];
+    readonly findings: readonly Finding[];
+  };
+  readonly service: {
+    readonly description: string;
+    readonly detail: string;
+    readonly findings: readonly Finding[];
+  };
+  readonly proxy: {
+    readonly urls: readonly string[];
+    readonly models: number;
+    readonly modelsDigest: string;
+    readonly findings: readonly Finding[];
+  };
+  readonly database: {
+    readonly description: string;
+    readonly lines: readonly PlannedValues[];
+    readonly values: number;
+    readonly rows: number;
+    readonly columns: number;
+    readonly skipped: readonly { readonly table: string; readonly why: string; readonly rows: number }[];
+    readonly tokenRow: 'none' | 'plain' | 'sha256';
+    readonly findings: readonly Finding[];
+  };
+}
+
+/** What a rotation would do, and everything a person should know first. Holds no key material. */
+export interface Plan extends PlanParts {
+  readonly findings: readonly Finding[];
+  readonly blocked: boolean;
+  /** How long the proxy is expected not to answer, in seconds, and where the figure comes from. */
+  readonly outage: { readonly seconds: number; readonly basis: string };
+}
+
+/** The label that `knownKeys` gives to the key that seals. */
+const labelOf = { salt: 'salt key', master: 'master key' } as const;
+
+/** Puts the parts together, and judges what only all of them show. Pure: the same parts give the same plan. */
+export function makePlan(parts: PlanParts): Plan {
+  const findings = [
+    ...parts.secrets.findings,
+    ...parts.service.findings,
+    ...parts.proxy.findings,
+    ...parts.database.findings,
+    ...judgeValues(parts),
+    ...consequences(parts),
+  ];
+  return {
+    ...parts,
+    findings,
+    blocked: findings.some(({ severity }) => severity === 'blocking'),
+    outage: estimateOutage(parts),
+  };
+}
+
+function judgeValues({ rotationCase, secrets, database }: PlanParts): Finding[] {
+  const findings: Finding[] = [];
+  const sealing = labelOf[secrets.current.salt === null ? 'master' : 'salt'];
+  const count = (select: (line: PlannedValues) => boolean) =>
+    database.lines.filter(select).reduce((sum, { values }) => sum + values, 0);
+  const opened = count(({ key, remark }) => key !== null && remark !== 'not carried over');
+  const underSealing = count(({ key }) => key === sealing);
+  const underOthers = count(
+    ({ key, remark }) => key !== null && key !== sealing && remark !== 'not carried over',
+  );
+  const unreadable = count(({ remark }) => remark === 'unreadable');
+  const where = (select: (line: PlannedValues) => boolean) =>
+    [...new Set(database.lines.filter(select).map(({ table, column }) => `${table}.${column}`))].join(', ');
+
+  if (underSealing === 0 && opened + unreadable > 0) {
+    findings.push({
+      severity: 'blocking',
+      code: 'sealing-key-opens-nothing',
+      where: database.description,
+      found: `${opened + unreadable} sealed values, none of which opens with the current ${sealing}`,
+      expected: `the key that LiteLLM runs with to open them`,
+      next: 'check that the configured database and secret files belong to the same deployment',
+    });
+  } else if (underOthers > 0 && rotationCase.reencrypt === null) {
+    findings.push({
+      severity: 'blocking',
+      code: 'values-under-other-keys',
+      where: where(({ key, remark }) => key !== null && key !== sealing && remark !== 'not carried over'),
+      found: `${underOthers} values sealed with another key than the current ${sealing}; they would be lost with the master key`,
+      expected: `every value under the ${sealing}`,
+      next: 'rotate both keys, which carries them over',
+    });
+  } else if (underOthers > 0) {
+    findings.push({
+      severity: 'warning',
+      code: 'values-under-other-keys',
+      where: where(({ key, remark }) => key !== null && key !== sealing && remark !== 'not carried over'),
+      found: `${underOthers} values sealed with another key than the current ${sealing}, which LiteLLM cannot read now`,
+      expected: `every value under the ${sealing}`,
+      next: 'nothing: the rotation opens them and seals them with the new key',
+    });
+  }
+  if (unreadable > 0) {
+    findings.push({
+      severity: 'warning',
+      code: 'unreadable-values',
+      where: where(({ remark }) => remark === 'unreadable'),
+      found: `${unreadable} values that look sealed and open with no known key`,
+      expected: 'a known key for each',
+      next: 'add an older key under knownKeys in the configuration, or leave them: they are not touched',
+    });
+  }
+  if (count(({ remark }) => remark === 'sealed twice') > 0) {
+    findings.push({
+      severity: 'warning',
+      code: 'sealed-twice',
+      where: where(({ remark }) => remark === 'sealed twice'),
+      found: `${count(({ remark }) => remark === 'sealed twice')} values sealed twice, which LiteLLM hands out as ciphertext`,
+      expected: 'values sealed once',
+      next: 'nothing: both layers are carried over as they are; store those values again to mend them',
+    });
+  }
+  return findings;
+}
+
+/** Source: LiteLLM 1.109, what is bound to either key outside the database. */
+function consequences({ rotationCase, target, database }: PlanParts): Finding[] {
+  const note = (code: string, found: string, next: string): Finding => ({
+    severity: 'note',
+    code,
+    where: target,
+    found,
+    expected: 'people and programs that depend on it to know',
+    next,
+  });
+  const findings: Finding[] = [];
+  if (rotationCase.rotate.includes('master')) {
+    findings.push(
+      note(
+        'callers-of-the-master-key',
+        'every caller that holds the master key, and every UI session, which it signs',
+        'give callers the new key from the secret file after the rotation; people log in again',
+      ),
+    );
+  }
+  if (rotationCase.reencrypt !== null) {
+    const ids = database.lines
+      .filter(({ remark }) => remark === 'not carried over')
+      .reduce((sum, { values }) => sum + values, 0);
+    findings.push(
+      note(
+        'ids-held-by-clients',
+        `Responses API ids${ids > 0 ? ` (${ids} in the request log)` : ''}, MCP gateway client ids and refresh tokens, and realtime client secrets end with the current key`,
+        'tell those clients to start anew',
+      ),
+    );
+  }
+  return findings;
+}
+
+/** LiteLLM takes 11 to 15 s from start to ready and up to 2.5 s to stop on 2 cores (1.106 to 1.109, measured). */
+const restartSeconds = 18;
+/** The swap of 100,000 values in one transaction on 2 cores (measured by this project's bench). */
+const swapSecondsPerValue = 0.8 / 100_000;
+
+function estimateOutage({ rotationCase, database }: PlanParts): Plan['outage'] {
+  const swap = rotationCase.reencrypt === null ? 0 : database.values * swapSecondsPerValue;
+  return {
+    seconds: Math.ceil(restartSeconds + swap),
+    basis: `a restart of LiteLLM (about ${restartSeconds} s) and a swap of ${rotationCase.reencrypt === null ? 0 : database.values} values (${swap.toFixed(1)} s), measured on 2 cores`,
+  };
+}

@@ -1,0 +1,25 @@
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
+
+/**
+ * Where Temporal is: the same environment variables, profiles, TLS and API keys as the `temporal` CLI
+ * (`TEMPORAL_ADDRESS`, `TEMPORAL_PROFILE`, `~/.config/temporalio/temporal.toml`), so Temporal Cloud works unchanged.
+ */
+export function temporalSettings(env: NodeJS.ProcessEnv) {
+  const overrideEnvVars = Object.fromEntries(
+    Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
+  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars });
+  return {
+    connectionOptions: { ...connectionOptions, address: connectionOptions.address ?? '127.0.0.1:7233' },
+    namespace,
+  };
+}
+
+/** A connection that could not be made, as one sentence. */
+export function unreachable(address: string): RotationError {
+  return new RotationError(
+    failureTypes.badRequest,
+    `Temporal at ${address}: found no server; expected one; start it ("temporal server start-dev"), or set TEMPORAL_ADDRESS or a profile of the temporal CLI`,
+  );
+}

@@ -1,0 +1,60 @@
+import { hostname } from 'node:os';
+import { Client } from '@temporalio/client';
+import { NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { type Logger, pino } from 'pino';
+import { createActivities } from './activities/index.ts';
+import { compose } from './composition.ts';
+import { readConfig } from './config/config.ts';
+import { findConfig } from './config/location.ts';
+import { temporalSettings, unreachable } from './temporal/connection.ts';
+import { createFailureInterceptor } from './temporal/failure-interceptor.ts';
+import { temporalLogger } from './temporal/logger.ts';
+import { createRunningCheck } from './temporal/running.ts';
+import { registerSearchAttributes } from './temporal/search-attributes.ts';
+import { loadWorkflowBundle } from './temporal/workflow-bundle.ts';
+
+/**
+ * Runs the worker until SIGTERM or SIGINT: configuration, ports, activities, workflows, in that order. On a signal it
+ * takes no new work and gives what runs ten seconds; what is cut off is taken up by the next worker.
+ */
+export async function runWorker(env: NodeJS.ProcessEnv, configPath: string | undefined): Promise<void> {
+  const logger = createLogger();
+  const path = findConfig(configPath, env);
+  const config = readConfig(path);
+  Runtime.install({ logger: temporalLogger(logger), shutdownSignals: ['SIGINT', 'SIGTERM'] });
+  const { connectionOptions, namespace } = temporalSettings(env);
+  const connection = await NativeConnection.connect(connectionOptions).catch(() => {
+    throw unreachable(connectionOptions.address);
+  });
+  try {
+    await registerSearchAttributes(connection, namespace);
+    const client = new Client({ connection, namespace });
+    await using composition = compose(config, env, createRunningCheck(client));
+    const worker = await Worker.create({
+      connection,
+      namespace,
+      taskQueue: config.taskQueue,
+      identity: `litellm-rotate@${hostname()}:${process.pid}`,
+      workflowBundle: await loadWorkflowBundle(),
+      activities: createActivities(composition),
+      interceptors: { activity: [(context) => createFailureInterceptor(context, logger)] },
+      shutdownGraceTime: '10 seconds',
+    });
+    logger.info(
+      { taskQueue: config.taskQueue, namespace, targets: Object.keys(config.targets), config: path },
+      'worker ready',
+    );
+    await worker.run();
+    logger.info('worker stopped');
+  } finally {
+    await connection.close();
+  }
+}
+
+function createLogger(): Logger {
+  return pino({
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (level) => ({ level }) },
+  });
+}

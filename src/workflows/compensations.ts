@@ -1,0 +1,78 @@
+import type { Job } from '../activities/ports.ts';
+import type { Progress } from './progress.ts';
+import { secrets, undo } from './policies.ts';
+import type { Compensation } from './saga.ts';
+
+/** What preflight saw and a rollback must bring back. */
+export interface Before {
+  readonly models: number;
+  readonly modelsDigest: string;
+}
+
+/** Every step back, by the step that it undoes. Each looks first, so it is safe after a step that never happened. */
+export function createCompensations(job: Job, progress: Progress, before: () => Before | null) {
+  const step = (name: string, title: string, work: (summary: string) => Promise<string>): Compensation => ({
+    name,
+    run: async () => {
+      await progress.step(
+        `UNDO: ${title}`,
+        () => work(`UNDO: ${title}`),
+        (result) => result,
+      );
+    },
+  });
+  return {
+    lease: step('lease', 'Release the lease', async (summary) => {
+      // Never a reason to wait for a person: the next rotation takes over the lease of a workflow that has ended.
+      return secrets.releaseLease.executeWithOptions({ summary }, [job]).then(
+        ({ released }) => (released ? '' : 'it was not ours'),
+        () => 'it could not be released; the next rotation takes it over',
+      );
+    }),
+    pendingKeys: step('pendingKeys', 'Destroy the pending keys', async (summary) => {
+      await undo.discardPendingKeys.executeWithOptions({ summary }, [job]);
+      return '';
+    }),
+    canary: step('canary', 'Remove the canary', async (summary) => {
+      await undo.removeCanary.executeWithOptions({ summary }, [job]);
+      return '';
+    }),
+    stagedValues: step('stagedValues', 'Drop the staged values', async (summary) => {
+      await undo.dropStagedValues.executeWithOptions({ summary }, [job]);
+      return '';
+    }),
+    stop: step('stop', 'Start the service on the previous keys and verify it', async (summary) => {
+      await undo.startService.executeWithOptions({ summary }, [job]);
+      const { seconds } = await undo.awaitReady.executeWithOptions(
+        { summary: 'UNDO: Wait until it is ready' },
+        [job],
+      );
+      await undo.verifyKeys.executeWithOptions(
+        { summary: 'UNDO: Verify that the previous keys are in force' },
+        [{ ...job, side: 'previous' }],
+      );
+      const seen = before();
+      if (seen !== null) {
+        await undo.verifyModels.executeWithOptions(
+          { summary: `UNDO: Verify that the same ${seen.models} models are served` },
+          [{ ...job, ...seen, side: 'previous' }],
+        );
+      }
+      progress.serving(true);
+      return `ready after ${seconds} s`;
+    }),
+    swap: step('swap', 'Restore the stored values', async (summary) => {
+      const { rows, resealedValues } = await undo.restoreValues.executeWithOptions({ summary }, [job]);
+      return `${rows} rows byte for byte${resealedValues > 0 ? `, ${resealedValues} newer values under the previous key` : ''}`;
+    }),
+    secrets: step('secrets', 'Restore the secret files', async (summary) => {
+      const { written } = await undo.restoreSecrets.executeWithOptions({ summary }, [job]);
+      return `${written} files byte for byte`;
+    }),
+    start: step('start', 'Stop the service', async (summary) => {
+      progress.serving(false);
+      const { detail } = await undo.stopServiceAgain.executeWithOptions({ summary }, [job]);
+      return detail;
+    }),
+  };
+}

@@ -1,0 +1,74 @@
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancelledFailure,
+  rootCause,
+  TemporalFailure,
+} from '@temporalio/workflow';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
+import { describeFinding } from '../rotation/finding.ts';
+import type { Plan } from '../rotation/plan.ts';
+import { parseRequest, type RotationRequest } from '../rotation/request.ts';
+
+/** Reads the input; a bad one fails the workflow at once with one sentence, instead of its task for ever. */
+export function readRequest(inputs: readonly unknown[]): RotationRequest {
+  try {
+    return parseRequest(inputs);
+  } catch (error) {
+    if (error instanceof RotationError) throw plain(error.message, error.type);
+    throw error;
+  }
+}
+
+/** A plan with blocking findings: all of them, so that they can be mended in one go. */
+export function refusedPlan(plan: Plan): ApplicationFailure {
+  const blocking = plan.findings.filter(({ severity }) => severity === 'blocking');
+  const head = `${blocking.length} finding${blocking.length === 1 ? '' : 's'} to mend first, nothing was changed`;
+  return plain(
+    [head, ...blocking.map((finding) => `- ${describeFinding(finding)}`)].join('\n'),
+    failureTypes.refused,
+  );
+}
+
+/** The type of the failure of a rotation that went back. */
+export const rolledBack = 'RolledBack';
+
+/** How the workflow closes after a rollback: cancelled if that is why, else failed, with the one thing that went wrong. */
+export function endedFailure(outcome: 'refused' | 'rolled back', target: string, failure: unknown): Error {
+  if (findCancellation(failure)) return failure as Error;
+  const cause = failure instanceof ActivityFailure ? failure.cause : failure;
+  const type = cause instanceof ApplicationFailure ? cause.type : undefined;
+  const kept =
+    type === failureTypes.badRequest || type === failureTypes.leaseHeld ? type : failureTypes.refused;
+  return outcome === 'refused'
+    ? plain(`rotation of ${target} refused: ${describeFailure(failure)}`, kept)
+    : plain(
+        `rotation of ${target} failed and was rolled back, every file and value as before, on the previous keys: ${describeFailure(failure)}`,
+        rolledBack,
+      );
+}
+
+/** What went wrong, in the words of the activity that saw it; never a stack trace. */
+export function describeFailure(failure: unknown): string {
+  if (findCancellation(failure)) return 'the rotation was cancelled';
+  const cause = failure instanceof ActivityFailure ? failure.cause : failure;
+  if (cause instanceof TemporalFailure && !(cause instanceof ApplicationFailure)) {
+    const activity = failure instanceof ActivityFailure ? `${failure.activityType}: ` : '';
+    return `${activity}${cause.message}`;
+  }
+  return rootCause(cause) ?? String(cause);
+}
+
+function findCancellation(failure: unknown): boolean {
+  return (
+    failure instanceof CancelledFailure ||
+    (failure instanceof ActivityFailure && failure.cause instanceof CancelledFailure)
+  );
+}
+
+/** A failure without a stack trace: auditors read it as raw JSON, and paths of this machine are not for them. */
+function plain(message: string, type: string): ApplicationFailure {
+  const failure = ApplicationFailure.nonRetryable(message, type);
+  failure.stack = '';
+  return failure;
+}

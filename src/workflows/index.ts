@@ -1,0 +1,2 @@
+export { ReconcileRotation } from './reconcile-rotation.ts';
+export { RotateMasterKey } from './rotate-master-key.ts';

@@ -1,0 +1,26 @@
+import { defineSearchAttributeKey } from '@temporalio/common';
+import { defineQuery, defineUpdate } from '@temporalio/workflow';
+import type { Plan } from '../rotation/plan.ts';
+import type { RotationStatus } from '../rotation/status.ts';
+
+/** What clients import: names on the wire, and nothing of the workflow itself. */
+export const workflowTypes = { rotate: 'RotateMasterKey', reconcile: 'ReconcileRotation' } as const;
+
+/** Where a rotation is, with every step so far. */
+export const statusQuery = defineQuery<RotationStatus>('status');
+
+/** The plan, once preflight has made it. */
+export const planQuery = defineQuery<Plan | null>('plan');
+
+/** To a rotation that needs a person: go on rolling back, from the compensation that failed. */
+export const rollbackUpdate = defineUpdate<void>('rollback');
+
+/** To a rotation that needs a person: go forward again. Every step looks first, so what is done is not done twice. */
+export const resumeUpdate = defineUpdate<void>('resume');
+
+/** Search attributes, all of type Keyword: registered by the worker at its start. */
+export const searchAttributes = {
+  target: defineSearchAttributeKey('RotationTarget', 'KEYWORD'),
+  phase: defineSearchAttributeKey('RotationPhase', 'KEYWORD'),
+  outcome: defineSearchAttributeKey('RotationOutcome', 'KEYWORD'),
+};

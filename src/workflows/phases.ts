@@ -1,0 +1,221 @@
+import { workflowInfo } from '@temporalio/workflow';
+import type { Job } from '../activities/ports.ts';
+import type { KeyFingerprints } from '../rotation/keys.ts';
+import { makePlan, type Plan } from '../rotation/plan.ts';
+import type { RotationRequest } from '../rotation/request.ts';
+import type { createCompensations } from './compensations.ts';
+import { converge } from './convergence.ts';
+import { looks, proxy, secrets, service, undo, values } from './policies.ts';
+import type { Progress } from './progress.ts';
+import type { Compensations } from './saga.ts';
+
+/** What every phase of one rotation works with. */
+export interface Rotation {
+  readonly job: Job;
+  readonly progress: Progress;
+  /** Filled before each step, emptied by a rollback. */
+  readonly undo: Compensations;
+  readonly back: ReturnType<typeof createCompensations>;
+}
+
+/** What stage leaves for the phases after it. */
+export interface Staged {
+  readonly fingerprints: { readonly previous: KeyFingerprints; readonly pending: KeyFingerprints };
+  /** Where the canary's provider must listen when it is called again. */
+  readonly canaryPort: number;
+}
+
+/** Looks at every part and makes the plan. Reads only, but for the lease and our own journal. */
+export async function preflight(
+  rotation: Rotation,
+  request: RotationRequest,
+): Promise<{ plan: Plan; digest: string }> {
+  const { job, progress } = rotation;
+  progress.enter('preflight');
+  await looks.findTarget.executeWithOptions(
+    { summary: `Find target ${job.target} in the worker's configuration` },
+    [job],
+  );
+  rotation.undo.add(rotation.back.lease);
+  await takeLease(rotation);
+  const { secrets: files, rotationCase } = await progress.run(
+    looks.inspectSecrets,
+    { ...job, keys: request.keys },
+    'Inspect the secret files',
+    ({ secrets: { places } }) => `${places.length} places`,
+  );
+  const seenService = await progress.run(
+    looks.inspectService,
+    job,
+    'Inspect the service and the keys that it was started with',
+    ({ description, detail }) => `${description}: ${detail}`,
+  );
+  const seenProxy = await progress.run(
+    looks.inspectProxy,
+    job,
+    'Prove that the proxy accepts the master key and no other',
+    ({ models }) => `${models} models`,
+  );
+  const database = await progress.run(
+    values.inventoryDatabase,
+    job,
+    'Find every sealed value in the database',
+    (found) => `${found.values} values in ${found.columns} columns`,
+  );
+  const plan = makePlan({
+    ...job,
+    rotationCase,
+    secrets: files,
+    service: seenService,
+    proxy: seenProxy,
+    database,
+  });
+  const { digest } = await looks.recordPlan.executeWithOptions({ summary: 'Keep the plan in the journal' }, [
+    { ...job, plan },
+  ]);
+  return { plan, digest };
+}
+
+async function takeLease({ job, progress }: Rotation): Promise<void> {
+  const { workflowId, runId } = workflowInfo();
+  const take = () =>
+    progress.run(
+      looks.takeLease,
+      { ...job, workflowId, runId },
+      'Take the lease: one rotation a database',
+      ({ unfinished }) =>
+        unfinished === null ? '' : `held by rotation ${unfinished}, whose workflow has ended`,
+    );
+  const { unfinished } = await take();
+  if (unfinished === null) return;
+  await converge({ target: job.target, rotation: unfinished }, progress);
+  await take();
+}
+
+/** Makes the pending keys, and every new ciphertext beside the old one. The service runs on. */
+export async function stage({ job, progress, undo: steps, back }: Rotation, plan: Plan): Promise<Staged> {
+  progress.enter('stage');
+  steps.add(back.pendingKeys);
+  const fingerprints = await progress.run(
+    secrets.generateKeys,
+    { ...job, rotationCase: plan.rotationCase },
+    `Generate the pending ${plan.rotationCase.rotate.join(' and ')} key`,
+    ({ pending }) => `master ${pending.master}${pending.salt === null ? '' : `, salt ${pending.salt}`}`,
+  );
+  steps.add(back.canary);
+  const { port } = await progress.run(
+    proxy.installCanary,
+    job,
+    'Store a canary model and call it through the proxy',
+  );
+  steps.add(back.stagedValues);
+  await progress.run(
+    values.stageValues,
+    job,
+    plan.rotationCase.reencrypt === null
+      ? 'Prepare the journal: no value is re-encrypted'
+      : `Re-encrypt ${plan.database.values} values in ${plan.database.columns} columns, beside the old ones`,
+    (staged) => `${staged.values} values in ${staged.rows} rows`,
+  );
+  return { fingerprints, canaryPort: port };
+}
+
+/** Stops the service, and proves that nothing can write with the current key. */
+export async function fence({ job, progress, undo: steps, back }: Rotation, plan: Plan): Promise<void> {
+  progress.enter('fence');
+  steps.add(back.stop);
+  progress.serving(false);
+  await progress.run(service.stopService, job, `Stop ${plan.service.description}`, ({ detail }) => detail);
+  await progress.run(
+    service.proveFenced,
+    job,
+    'Prove that nothing can write with the current key',
+    ({ detail }) => detail,
+  );
+}
+
+/** The swap in the database, then the secret files, behind the fence. */
+export async function cutover({ job, progress, undo: steps, back }: Rotation, plan: Plan) {
+  progress.enter('cutover');
+  steps.add(back.swap);
+  const swapped = await progress.run(
+    values.swapValues,
+    job,
+    plan.rotationCase.reencrypt === null
+      ? "Update the master key's token row and the marker in one transaction"
+      : `Swap ${plan.database.values} values, the master key's token row and the marker in one transaction`,
+    (done) =>
+      `${done.values} values in ${done.rows} rows, ${done.lateValues} of them written since stage; token row: ${done.tokenRow}`,
+  );
+  steps.add(back.secrets);
+  await progress.run(
+    secrets.writeSecrets,
+    job,
+    `Write the new keys to ${plan.secrets.description}`,
+    ({ written }) => `${written} written`,
+  );
+  return swapped;
+}
+
+/** Starts the service, once, and waits until it is ready. */
+export async function start({ job, progress, undo: steps, back }: Rotation, plan: Plan): Promise<void> {
+  progress.enter('start');
+  steps.add(back.start);
+  await progress.run(service.startService, job, `Start ${plan.service.description}`, ({ detail }) => detail);
+  await progress.run(
+    service.awaitReady,
+    job,
+    'Wait until every replica is ready',
+    ({ seconds }) => `after ${seconds} s`,
+  );
+  progress.serving(true);
+}
+
+/** The proof that the new keys are in force everywhere, and nothing else is. */
+export async function verify(
+  { job, progress }: Rotation,
+  plan: Plan,
+  { canaryPort }: Staged,
+  swapped: number,
+): Promise<void> {
+  const side = { ...job, side: 'pending' as const };
+  progress.enter('verify');
+  await progress.run(
+    proxy.verifyKeys,
+    side,
+    'Verify that the new key is accepted, the previous and a random one refused',
+  );
+  const { models, modelsDigest } = plan.proxy;
+  await progress.run(
+    proxy.verifyModels,
+    { ...side, models, modelsDigest },
+    `Verify that the same ${models} models are served`,
+  );
+  await progress.run(
+    proxy.verifyCanary,
+    { ...job, port: canaryPort },
+    'Call the canary: its stored credential reaches the provider',
+  );
+  const scan = (title: string) =>
+    progress.run(
+      values.verifyDatabase,
+      { ...side, atLeast: swapped },
+      title,
+      (found) => `${found.values} values under the key in force, none under another`,
+    );
+  await scan('Scan the database');
+  await progress.run(
+    proxy.watchServiceLog,
+    job,
+    "Watch the service's log for decryption errors",
+    ({ lines, seconds }) => (lines === null ? 'no log can be read' : `none in ${lines} lines, ${seconds} s`),
+  );
+  await progress.run(proxy.removeCanary, job, 'Remove the canary model and its virtual key');
+  await scan('Scan the database again, for stragglers');
+}
+
+/** What follows the pivot: destroys the way back. */
+export async function complete({ job, progress }: Rotation): Promise<void> {
+  await progress.run(undo.destroyPreviousKeys, job, 'Destroy the previous keys and the before-images');
+  await progress.run(undo.releaseLease, job, 'Release the lease');
+}

@@ -1,0 +1,91 @@
+import { proxyActivities } from '@temporalio/workflow';
+import type { Activities } from '../activities/index.ts';
+import { failureTypes, finalFailures } from '../rotation/failure.ts';
+
+/*
+ * One proxy for each way of failing, not for each module. Every group ends at once on the failures that no retry mends;
+ * heartbeats come every two seconds, so that a killed worker is noticed in fifteen.
+ */
+const heartbeatTimeout = '15 seconds';
+const cancellationType = 'WAIT_CANCELLATION_COMPLETED';
+const nonRetryableErrorTypes: string[] = [...finalFailures];
+
+/** Looks: cheap to try again, for about a minute. */
+export const looks = proxyActivities<Activities>({
+  startToCloseTimeout: '30 seconds',
+  cancellationType,
+  retry: {
+    initialInterval: '500ms',
+    maximumInterval: '10 seconds',
+    maximumAttempts: 10,
+    nonRetryableErrorTypes,
+  },
+});
+
+/** Work on the values of a database of any size. */
+export const values = proxyActivities<Activities>({
+  startToCloseTimeout: '6 hours',
+  heartbeatTimeout,
+  cancellationType,
+  retry: {
+    initialInterval: '1 second',
+    maximumInterval: '20 seconds',
+    maximumAttempts: 10,
+    nonRetryableErrorTypes,
+  },
+});
+
+/** Writes of keys and files: short, and each attempt looks at what is done already. */
+export const secrets = proxyActivities<Activities>({
+  startToCloseTimeout: '1 minute',
+  cancellationType,
+  retry: {
+    initialInterval: '500ms',
+    maximumInterval: '10 seconds',
+    maximumAttempts: 6,
+    nonRetryableErrorTypes,
+  },
+});
+
+/**
+ * The service. A start that failed in the service's own words is not tried again: systemd counts starts, and its limit
+ * would take down what ran. What is tried again is an attempt whose worker was killed.
+ */
+export const service = proxyActivities<Activities>({
+  startToCloseTimeout: '20 minutes',
+  heartbeatTimeout,
+  cancellationType,
+  retry: {
+    initialInterval: '1 second',
+    maximumInterval: '20 seconds',
+    maximumAttempts: 10,
+    nonRetryableErrorTypes: [...nonRetryableErrorTypes, failureTypes.serviceFailed],
+  },
+});
+
+/** The proxy over HTTP: it may be slow to come up, and is patient. */
+export const proxy = proxyActivities<Activities>({
+  startToCloseTimeout: '10 minutes',
+  heartbeatTimeout,
+  cancellationType,
+  retry: {
+    initialInterval: '1 second',
+    maximumInterval: '10 seconds',
+    maximumAttempts: 8,
+    nonRetryableErrorTypes,
+  },
+});
+
+/** Compensations, and what follows the pivot: more patient, as giving up leaves work for a person. */
+export const undo = proxyActivities<Activities>({
+  startToCloseTimeout: '6 hours',
+  heartbeatTimeout: '5 minutes',
+  cancellationType,
+  retry: {
+    initialInterval: '1 second',
+    backoffCoefficient: 2,
+    maximumInterval: '30 seconds',
+    maximumAttempts: 10,
+    nonRetryableErrorTypes,
+  },
+});

@@ -1,0 +1,37 @@
+import { setHandler, workflowInfo } from '@temporalio/workflow';
+import { converge, type Direction } from './convergence.ts';
+import { describeFailure, endedFailure, readRequest } from './failures.ts';
+import { statusQuery } from './messages.ts';
+import { looks, secrets } from './policies.ts';
+import { Progress } from './progress.ts';
+
+/** Leads what a terminated rotation of a target left behind to one side: `{ "target": "prod" }`. */
+export async function ReconcileRotation(
+  ...inputs: unknown[]
+): Promise<{ target: string; rotation: string | null; direction: Direction }> {
+  const { target } = readRequest(inputs);
+  const { workflowId, runId, firstExecutionRunId } = workflowInfo();
+  const job = { target, rotation: firstExecutionRunId };
+  const progress = new Progress(job.rotation, target);
+  setHandler(statusQuery, () => progress.status, { description: 'What is being led to which side' });
+  try {
+    await looks.findTarget.executeWithOptions(
+      { summary: `Find target ${target} in the worker's configuration` },
+      [job],
+    );
+    const { unfinished } = await looks.takeLease.executeWithOptions({ summary: 'Look at the lease' }, [
+      { ...job, workflowId, runId },
+    ]);
+    if (unfinished === null) {
+      await secrets.releaseLease.executeWithOptions({ summary: 'Release the lease' }, [job]);
+      progress.enter('done', 'rotated');
+      return { target, rotation: null, direction: 'nothing to do' };
+    }
+    const direction = await converge({ target, rotation: unfinished }, progress);
+    progress.enter('done', direction === 'forward' ? 'rotated' : 'rolled back');
+    return { target, rotation: unfinished, direction };
+  } catch (failure) {
+    progress.enter('needs a person', 'needs a person', describeFailure(failure));
+    throw endedFailure('refused', target, failure);
+  }
+}

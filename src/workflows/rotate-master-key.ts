@@ -1,0 +1,185 @@
+import { CancellationScope, isCancellation, setHandler, workflowInfo } from '@temporalio/workflow';
+import type { Plan } from '../rotation/plan.ts';
+import type { RotationRequest } from '../rotation/request.ts';
+import type { RotationResult } from '../rotation/status.ts';
+import { createCompensations } from './compensations.ts';
+import { Decision } from './decision.ts';
+import { describeFailure, endedFailure, readRequest, refusedPlan } from './failures.ts';
+import { planQuery, statusQuery } from './messages.ts';
+import {
+  complete,
+  cutover,
+  fence,
+  preflight,
+  type Rotation,
+  type Staged,
+  stage,
+  start,
+  verify,
+} from './phases.ts';
+import { looks } from './policies.ts';
+import { Progress } from './progress.ts';
+import { Compensations } from './saga.ts';
+
+/**
+ * Rotates the master key, the salt key, or both, of one LiteLLM deployment. Ends with the deployment wholly on the new
+ * keys, or, when anything fails or it is cancelled before `finish`, byte for byte on the previous ones.
+ */
+export async function RotateMasterKey(...inputs: unknown[]): Promise<RotationResult> {
+  return new RotationRun(readRequest(inputs)).run();
+}
+
+class RotationRun {
+  readonly #request: RotationRequest;
+  readonly #rotation: Rotation;
+  readonly #decision: Decision;
+  #plan: Plan | null = null;
+  #planDigest = '';
+  /** Kept for a rotation that goes forward again after a failed rollback. */
+  #staged: Staged | null = null;
+  /** Set at the pivot: the evidence is recorded, the way back is about to be destroyed. */
+  #result: RotationResult | null = null;
+  #cancelled = false;
+
+  constructor(request: RotationRequest) {
+    this.#request = request;
+    // Kept across a reset of the workflow, so that the run after it finds the same pending keys.
+    const job = { target: request.target, rotation: workflowInfo().firstExecutionRunId };
+    const progress = new Progress(job.rotation, request.target);
+    const back = createCompensations(job, progress, () => this.#plan?.proxy ?? null);
+    this.#rotation = { job, progress, undo: new Compensations(), back };
+    this.#decision = new Decision(() => ({
+      pivoted: this.#result !== null,
+      cancelled: this.#cancelled,
+      staged: this.#rotation.undo.has('stagedValues'),
+    }));
+    setHandler(statusQuery, () => progress.status, { description: 'Where the rotation is, step by step' });
+    setHandler(planQuery, () => this.#plan, { description: 'What preflight found and what will be done' });
+  }
+
+  /** Forward; back when that fails; and when going back fails too, whichever way a person says. */
+  async run(): Promise<RotationResult> {
+    const { progress, undo } = this.#rotation;
+    for (;;) {
+      try {
+        return await (this.#result === null ? this.#forward() : this.#complete(this.#result));
+      } catch (failure) {
+        this.#cancelled ||= isCancellation(failure);
+        const outcome = undo.has('pendingKeys') || this.#cancelled ? 'rolled back' : 'refused';
+        if ((await this.#rollBack(failure)) === 'resume') continue;
+        progress.enter('done', outcome, describeFailure(failure));
+        throw endedFailure(outcome, this.#request.target, failure);
+      }
+    }
+  }
+
+  async #forward(): Promise<RotationResult> {
+    const rotation = this.#rotation;
+    if (this.#staged === null) {
+      ({ plan: this.#plan, digest: this.#planDigest } = await preflight(rotation, this.#request));
+    }
+    const plan = this.#plan;
+    if (plan === null) throw new Error('preflight made no plan');
+    if (this.#request.dryRun) {
+      await rotation.undo.run();
+      rotation.progress.enter('done', 'planned');
+      return { ...this.#summarise(`planned: ${plan.rotationCase.sentence}`), outcome: 'planned', plan };
+    }
+    if (plan.blocked) throw refusedPlan(plan);
+    this.#staged ??= await stage(rotation, plan);
+    await fence(rotation, plan);
+    const { values, rows, lateValues, tokenRow } = await cutover(rotation, plan);
+    await start(rotation, plan);
+    await verify(rotation, plan, this.#staged, values);
+    return this.#finish({
+      ...this.#summarise(`rotated: ${plan.rotationCase.sentence}`),
+      fingerprints: {
+        previous: this.#staged.fingerprints.previous,
+        current: this.#staged.fingerprints.pending,
+      },
+      reencrypted: plan.rotationCase.reencrypt === null ? null : { values, rows, lateValues },
+      tokenRow,
+    });
+  }
+
+  async #finish(result: RotationResult): Promise<RotationResult> {
+    const { job, progress, undo } = this.#rotation;
+    progress.enter('finish');
+    await progress.run(
+      looks.recordEvidence,
+      { ...job, evidence: result },
+      'Record the evidence in the journal',
+    );
+    // The pivot: from the first byte destroyed there is no way back, whatever cancels or fails.
+    this.#result = result;
+    undo.clear();
+    return this.#complete(result);
+  }
+
+  async #complete(result: RotationResult): Promise<RotationResult> {
+    await CancellationScope.nonCancellable(() => complete(this.#rotation));
+    this.#rotation.progress.enter('done', 'rotated', null);
+    return { ...result, steps: this.#summarise('').steps };
+  }
+
+  /** `back` when the deployment is back on the previous keys; `resume` when a person chose to go forward again. */
+  async #rollBack(failure: unknown): Promise<'back' | 'resume'> {
+    const { progress, undo } = this.#rotation;
+    const problem = describeFailure(failure);
+    let decision: 'rollback' | 'resume' = 'rollback';
+    if (this.#result === null) progress.enter('rollback', 'running', problem);
+    while (decision === 'rollback') {
+      if (this.#result !== null) {
+        await this.#report(`the new keys are in force and verified; what remains failed: ${problem}`);
+      } else {
+        try {
+          await undo.run();
+          return 'back';
+        } catch (undoFailure) {
+          await this.#report(`${problem}\nThe rollback then failed: ${describeFailure(undoFailure)}`);
+        }
+      }
+      decision = await this.#decision.wait();
+      progress.enter('rollback', 'running', problem);
+    }
+    return 'resume';
+  }
+
+  /** Says which side every part is on: a person starts from there. */
+  async #report(problem: string): Promise<void> {
+    const { job, progress } = this.#rotation;
+    const summary = 'Look at which side each part is on';
+    const seen = await CancellationScope.nonCancellable(() =>
+      looks.observeParts.executeWithOptions({ summary }, [job]),
+    ).then(
+      (parts) =>
+        `Database: ${parts.database} key. Secret files: ${parts.secrets}. Service: ${parts.service}. Both keys are ${parts.prepared ? 'kept' : 'not kept'}.`,
+      (error: unknown) => `The parts could not be looked at: ${describeFailure(error)}`,
+    );
+    progress.enter('needs a person', 'needs a person', `${problem}\n${seen}`);
+  }
+
+  #summarise(summary: string): RotationResult {
+    const { requestedBy, reason, target } = this.#request;
+    const { steps, outageMs, rotation } = this.#rotation.progress.status;
+    return {
+      outcome: 'rotated',
+      rotation,
+      target,
+      summary,
+      requestedBy,
+      reason,
+      fingerprints: null,
+      reencrypted: null,
+      tokenRow: 'none',
+      outageMs,
+      planDigest: this.#planDigest,
+      plan: null,
+      steps: steps.map(({ title, result, startedAt, endedAt }) => ({
+        title,
+        result,
+        seconds: Math.round(((endedAt ?? startedAt) - startedAt) / 100) / 10,
+      })),
+    };
+  }
+}
