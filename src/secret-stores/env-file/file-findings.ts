@@ -1,0 +1,124 @@
+import { constants } from 'node:fs';
+import { dirname } from 'node:path';
+import { RotationError } from '../../rotation/failure.ts';
+import type { Finding } from '../../rotation/finding.ts';
+import type { FileSystem } from './file-system.ts';
+import { readImage } from './image.ts';
+import type { FileImage } from './image.ts';
+import type { EnvFile } from './options.ts';
+
+/** A look at one file: its image (if it can be used), and what stands in the way of replacing it. */
+export async function lookAtFile(
+  fs: FileSystem,
+  { path }: EnvFile,
+): Promise<{ readonly image: FileImage | undefined; readonly findings: readonly Finding[] }> {
+  let image: FileImage;
+  try {
+    image = await readImage(fs, path);
+  } catch (error) {
+    if (!(error instanceof RotationError)) throw error;
+    return {
+      image: undefined,
+      findings: [unreadable(path, error)],
+    };
+  }
+  if (!image.regular) {
+    return {
+      image: undefined,
+      findings: [
+        blocking(
+          'not-a-regular-file',
+          path,
+          'something else than a regular file',
+          'a regular file',
+          'correct the path in the configuration',
+        ),
+      ],
+    };
+  }
+  return {
+    image,
+    findings: [...ownershipFindings(path, image), ...(await directoryFindings(fs, path, image))],
+  };
+}
+
+function ownershipFindings(path: string, { mode, uid, gid, links }: FileImage): Finding[] {
+  const findings: Finding[] = [];
+  const user = process.geteuid?.();
+  const groups = [process.getegid?.(), ...(process.getgroups?.() ?? [])];
+  if (user !== 0 && (uid !== user || !groups.includes(gid))) {
+    findings.push(
+      blocking(
+        'owned-by-another',
+        path,
+        `the owner ${uid}:${gid}, which the worker (user ${user}) cannot give to a new file`,
+        "a file of the worker's user and of one of its groups",
+        `run the worker as root or as the owner, or: chown ${user} ${path}`,
+      ),
+    );
+  }
+  if (links > 1) {
+    findings.push(
+      blocking(
+        'hard-linked',
+        path,
+        `${links} names for the file: the others would keep the previous key`,
+        'one name',
+        `find the others with: find / -xdev -samefile ${path}; remove them, or make them symlinks`,
+      ),
+    );
+  }
+  if ((mode & 0o177) !== 0) {
+    findings.push({
+      severity: 'warning',
+      code: 'mode-too-wide',
+      where: path,
+      found: `mode ${mode.toString(8).padStart(4, '0')}; it is kept as it is`,
+      expected: 'mode 0600, which is enough for systemd: it reads the file as root',
+      next: `chmod 600 ${path}`,
+    });
+  }
+  return findings;
+}
+
+/** The file is replaced by renaming, for which its directory must be writable. */
+async function directoryFindings(fs: FileSystem, path: string, { realPath }: FileImage): Promise<Finding[]> {
+  const directory = dirname(realPath);
+  try {
+    await fs.access(directory, constants.W_OK | constants.X_OK);
+    return [];
+  } catch {
+    return [
+      blocking(
+        'directory-not-writable',
+        path,
+        `a directory that the worker cannot write to, ${directory}`,
+        'a writable one: the file is replaced by renaming',
+        `run the worker as the owner of ${directory}, or add it to ReadWritePaths= of the worker's unit`,
+      ),
+    ];
+  }
+}
+
+function unreadable(path: string, { facts }: RotationError): Finding {
+  const errno = typeof facts?.['errno'] === 'string' ? facts['errno'] : 'unknown error';
+  return errno === 'ENOENT'
+    ? blocking(
+        'file-missing',
+        path,
+        'no such file',
+        'the file that the service reads',
+        'correct the path in the configuration, or take the file out of it',
+      )
+    : blocking(
+        'file-unreadable',
+        path,
+        `a file that cannot be read (${errno})`,
+        'a readable file',
+        'run the worker as root or as the owner of the file',
+      );
+}
+
+function blocking(code: string, where: string, found: string, expected: string, next: string): Finding {
+  return { severity: 'blocking', code, where, found, expected, next };
+}

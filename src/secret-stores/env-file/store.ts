@@ -1,0 +1,242 @@
+import * as nodeFileSystem from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { failureTypes, RotationError } from '../../rotation/failure.ts';
+import type { Fence } from '../../rotation/fence.ts';
+import { describeFinding } from '../../rotation/finding.ts';
+import type { Finding } from '../../rotation/finding.ts';
+import type { KeyGenerations, KeyPair } from '../../rotation/keys.ts';
+import { Secret } from '../../rotation/secret.ts';
+import { editTexts } from './editing.ts';
+import type { KeyValues } from './editing.ts';
+import { placeOf } from './effective.ts';
+import { lookAtFile } from './file-findings.ts';
+import { attempt } from './file-system.ts';
+import type { FileSystem } from './file-system.ts';
+import type { EnvFileStoreOptions } from './options.ts';
+import { carryOver, observeParts, sideOf, takeOver } from './parts.ts';
+import { createSlotDirectory } from './slot-directory.ts';
+import type { SlotDirectory } from './slot-directory.ts';
+import type { Slot, SlotPart } from './slot.ts';
+import { readText, survey } from './survey.ts';
+import type { SecretStore, StoreInspection, StoreObservation } from '../port.ts';
+
+export type { EnvFileStoreOptions } from './options.ts';
+
+/**
+ * Keys in env files. Each file is read the way its reader does; only the bytes of the values change. Files are replaced
+ * by temp file and rename: mode, owner and symlinks stay, POSIX ACLs and extended attributes do not.
+ *
+ * The slot, with both generations and the images of every file that changes, lies in `slotDirectory` from `prepare` to
+ * `discard`. Its default follows the first keys file's symlink: set it where deployments move that symlink.
+ *
+ * @param fs The file system; a test passes its own to stop between any two calls.
+ */
+export function createEnvFileStore(
+  options: EnvFileStoreOptions,
+  fs: FileSystem = nodeFileSystem,
+): SecretStore {
+  const { files, names } = options;
+  const keysFile = files.find(({ role }) => role === 'keys');
+  if (!keysFile || names.master.length === 0) {
+    throw new RotationError(
+      failureTypes.refused,
+      'found no env file of the role keys, or no name for the master key; expected both; add them to the configuration',
+    );
+  }
+  const description = `env ${files.length === 1 ? 'file' : 'files'} ${files.map(({ path }) => path).join(' and ')}`;
+  return { description, inspect, prepare, generations, observe, promote, restore, discard };
+
+  async function inspect(rotation?: string): Promise<StoreInspection> {
+    const { findings, found } = await look();
+    const slot = await (await slotDirectory()).read();
+    const all = [...findings, ...(slot && slot.rotation !== rotation ? [slotFinding(slot)] : [])];
+    const usable = !all.some(({ severity }) => severity === 'blocking');
+    return {
+      findings: all,
+      current: usable ? pairOf({ master: found.current.master!, ...saltOf(found.current.salt) }) : undefined,
+      places: [
+        ...found.replacements.map((at) => ({
+          where: placeOf(at),
+          name: at.name,
+          action: 'replace' as const,
+        })),
+        ...(found.current.salt === undefined && found.masterLine && names.salt[0] !== undefined
+          ? [{ where: placeOf(found.masterLine), name: names.salt[0], action: 'add' as const }]
+          : []),
+        ...found.removals.map((at) => ({ where: placeOf(at), name: at.name, action: 'remove' as const })),
+      ],
+    };
+  }
+
+  async function prepare(
+    rotation: string,
+    fence: Fence,
+    generate: (current: KeyPair) => KeyPair,
+  ): Promise<KeyGenerations> {
+    await fence.assert();
+    const directory = await slotDirectory();
+    const existing = await directory.read();
+    if (existing) {
+      mustBelongTo(existing, rotation, directory);
+      await directory.settle(fence);
+      return generationsOf(existing);
+    }
+
+    const { findings, found, texts, images } = await look();
+    const blocking = findings.filter(({ severity }) => severity === 'blocking');
+    if (blocking.length > 0) {
+      throw new RotationError(failureTypes.refused, blocking.map(describeFinding).join('\n'), {
+        facts: { findings },
+      });
+    }
+    const previous: KeyValues = { master: found.current.master!, ...saltOf(found.current.salt) };
+    const generated = generate(pairOf(previous));
+    const pending: KeyValues = { master: generated.master.reveal(), ...saltOf(generated.salt?.reveal()) };
+    const after = editTexts(texts, found, names, pending).map((text) => Buffer.from(text, 'latin1'));
+    const parts = texts.flatMap(({ path, role }, index): SlotPart[] => {
+      const { realPath, mode, uid, gid, bytes } = images[index]!;
+      if (bytes.equals(after[index]!)) return [];
+      return [{ path, realPath, mode, uid, gid, role, before: bytes, after: after[index]! }];
+    });
+    if (parts.length === 0) {
+      throw new RotationError(
+        failureTypes.refused,
+        'the pending keys are the current ones; expected at least one new key',
+      );
+    }
+    const fixed = await directory.fix({ rotation, previous, pending, parts }, fence);
+    return generationsOf(mustBelongTo(fixed, rotation, directory));
+  }
+
+  async function generations(rotation: string): Promise<KeyGenerations | undefined> {
+    const slot = await (await slotDirectory()).read();
+    return slot?.rotation === rotation ? generationsOf(slot) : undefined;
+  }
+
+  async function observe(rotation: string): Promise<StoreObservation> {
+    const slot = await (await slotDirectory()).read();
+    // Without images there is nothing to compare with: no part is listed, and nothing of this rotation is in force.
+    if (slot?.rotation !== rotation) return { side: 'previous', parts: [], prepared: false };
+    const parts = await observeParts(fs, slot);
+    return {
+      side: sideOf(parts),
+      parts: parts.map(({ part, side }) => ({ where: part.path, side })),
+      prepared: true,
+    };
+  }
+
+  async function promote(rotation: string, fence: Fence) {
+    return carry(rotation, fence, 'pending');
+  }
+
+  async function restore(rotation: string, fence: Fence) {
+    return carry(rotation, fence, 'previous');
+  }
+
+  async function carry(rotation: string, fence: Fence, to: 'previous' | 'pending') {
+    const directory = await slotDirectory();
+    const slot = await directory.read();
+    if (!slot) {
+      throw new RotationError(
+        failureTypes.refused,
+        `found no slot of rotation ${rotation} in ${directory.path}; expected one from prepare; no file was changed`,
+      );
+    }
+    mustBelongTo(slot, rotation, directory);
+    return carryOver(fs, slot, to, fence);
+  }
+
+  async function discard(rotation: string, fence: Fence, expected: 'previous' | 'pending'): Promise<void> {
+    await fence.assert();
+    const directory = await slotDirectory();
+    const slot = await directory.read();
+    if (slot && slot.rotation !== rotation) return;
+    if (slot) {
+      await takeOver(fs, slot, fence);
+      const parts = await observeParts(fs, slot);
+      const side = sideOf(parts);
+      if (side !== expected) {
+        const where = parts.map((part) => `${part.part.path}: ${part.side}`).join(', ');
+        throw new RotationError(
+          failureTypes.changedElsewhere,
+          `found the env files on side ${side} (${where}); expected ${expected}; the slot of rotation ${rotation} is kept, because its keys may still be needed; run litellm-rotate reconcile`,
+        );
+      }
+    }
+    await directory.destroy(fence);
+  }
+
+  /** Reads every file once: findings, effective keys, and the images that belong to them. */
+  async function look() {
+    const looks = [];
+    for (const file of files) looks.push({ file, ...(await lookAtFile(fs, file)) });
+    const usable = looks.flatMap(({ file, image }) => (image ? [{ file, image }] : []));
+    const texts = usable.map(({ file, image }) => readText(file, image.bytes.toString('latin1')));
+    const found = survey(texts, names);
+    const images = usable.map(({ image }) => image);
+    const twice = images.find(
+      ({ realPath }, index) => images.findIndex((other) => other.realPath === realPath) < index,
+    );
+    const findings = [
+      ...looks.flatMap((lookAt) => lookAt.findings),
+      ...(twice ? [twiceFinding(twice.realPath)] : []),
+      // With a keys file out of reach, that its key is missing says nothing new.
+      ...found.findings.filter(({ code }) => code !== 'master-key-missing' || usable.length === files.length),
+    ];
+    return { findings, found, texts, images };
+  }
+
+  async function slotDirectory(): Promise<SlotDirectory> {
+    if (options.slotDirectory !== undefined) return createSlotDirectory(fs, options.slotDirectory);
+    const { path } = keysFile!;
+    const real = await attempt('find', path, async () => {
+      const target = await fs.realpath(path).catch(() => undefined);
+      return target === undefined
+        ? await fs.realpath(dirname(path)).catch(() => dirname(path))
+        : dirname(target);
+    });
+    return createSlotDirectory(fs, join(real, '.litellm-rotate'));
+  }
+}
+
+function mustBelongTo(slot: Slot, rotation: string, directory: SlotDirectory): Slot {
+  if (slot.rotation === rotation) return slot;
+  throw new RotationError(
+    failureTypes.refused,
+    `found the slot of rotation ${slot.rotation} in ${directory.path}; expected none of another rotation than ${rotation}; run litellm-rotate reconcile`,
+  );
+}
+
+function slotFinding(slot: Slot): Finding {
+  return {
+    severity: 'blocking',
+    code: 'slot-of-another-rotation',
+    where: slot.parts.map(({ path }) => path).join(', '),
+    found: `the slot of rotation ${slot.rotation}, which has not ended`,
+    expected: 'no slot of an earlier rotation',
+    next: 'run: litellm-rotate reconcile',
+  };
+}
+
+function twiceFinding(path: string): Finding {
+  return {
+    severity: 'blocking',
+    code: 'file-named-twice',
+    where: path,
+    found: 'two configured files that are the same file',
+    expected: 'each file once',
+    next: 'take one of them out of the configuration',
+  };
+}
+
+function generationsOf({ previous, pending }: Slot): KeyGenerations {
+  return { previous: pairOf(previous), pending: pairOf(pending) };
+}
+
+function pairOf({ master, salt }: KeyValues): KeyPair {
+  return { master: new Secret(master), salt: salt === undefined ? undefined : new Secret(salt) };
+}
+
+function saltOf(salt: string | undefined): { salt?: string } {
+  return salt === undefined ? {} : { salt };
+}
