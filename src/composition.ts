@@ -4,7 +4,7 @@ import { expandHome, resolveSecret } from './config/secret-reference.ts';
 import { createProxy } from './litellm/proxy.ts';
 import { createRotationDatabase } from './reencryption/rotation-database.ts';
 import { failureTypes, RotationError } from './rotation/failure.ts';
-import { createFingerprinter, type Fingerprinter } from './rotation/fingerprint.ts';
+import { createFingerprinter } from './rotation/fingerprint.ts';
 import { createRedactor } from './rotation/redaction.ts';
 import { createEnvFileStore } from './secret-stores/env-file/store.ts';
 import { createCommandService } from './services/command-service.ts';
@@ -25,7 +25,7 @@ export function compose(config: Config, env: NodeJS.ProcessEnv, isRunning: Ports
   const targets = new Map(
     Object.entries(config.targets).map(([name, target]) => [name, createTarget(name, target, env)]),
   );
-  const fingerprinters = new Map<string, Promise<Fingerprinter>>();
+  const fingerprinters = new Map<string, Promise<ReturnType<typeof createFingerprinter>>>();
   return {
     targets: [...targets.values()],
     isRunning,
@@ -77,10 +77,10 @@ function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv
         slotDirectory: secrets.slotDirectory === undefined ? undefined : expandHome(secrets.slotDirectory),
       }),
     }),
-    service: createService(
-      config.service,
-      files.map(({ path }) => path),
-    ),
+    service: createService(config.service, {
+      envFiles: files.map(({ path }) => path),
+      variables: [...secrets.masterKey, ...secrets.saltKey],
+    }),
     proxies: [
       createProxy({
         url: proxy.url,
@@ -104,11 +104,16 @@ function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv
   };
 }
 
-function createService(config: TargetConfig['service'], envFiles: readonly string[]): Service {
+/** `keys` is what a definition of the service is held against: the files that it must read, the variables that it must not set. */
+function createService(
+  config: TargetConfig['service'],
+  keys: { readonly envFiles: readonly string[]; readonly variables: readonly string[] },
+): Service {
+  const { variables } = keys;
   const timeouts = defined({ stopTimeoutMs: config.stopTimeout, startTimeoutMs: config.startTimeout });
   switch (config.type) {
     case 'systemd':
-      return createSystemdService({ unit: config.unit, scope: config.scope, envFiles, ...timeouts });
+      return createSystemdService({ unit: config.unit, scope: config.scope, ...keys, ...timeouts });
     case 'command': {
       const { start, stop, status, environment, workingDirectory, log } = config;
       const cwd = workingDirectory === undefined ? undefined : expandHome(workingDirectory);
@@ -116,18 +121,19 @@ function createService(config: TargetConfig['service'], envFiles: readonly strin
         start,
         stop,
         status,
+        variables,
         ...defined({ environment, cwd, log: log === undefined ? undefined : expandHome(log) }),
         ...timeouts,
       });
     }
     case 'docker-compose': {
-      const { projectDirectory, files, projectName, service, docker } = config;
+      const { projectDirectory, files, projectName, service, docker, environment } = config;
       return createDockerComposeService({
         projectDirectory: expandHome(projectDirectory),
         service,
         docker,
-        envFiles,
-        ...defined({ files, projectName }),
+        ...keys,
+        ...defined({ files, projectName, environment }),
         ...timeouts,
       });
     }

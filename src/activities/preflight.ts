@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { findDecryptionErrors } from '../litellm/decryption-errors.ts';
 import { knownKeys } from '../litellm/known-keys.ts';
 import { decideCase, type RotationCase } from '../rotation/case.ts';
 import { describeFinding, type Finding } from '../rotation/finding.ts';
@@ -10,6 +11,9 @@ import { withHeartbeat } from './context.ts';
 import { fingerprintsOf } from './generations.ts';
 import { type Job, type Ports, type Target } from './ports.ts';
 
+/** How far back the service's log is read. */
+export const logLines = 2_000;
+
 /** The read-only looks at every part, before anything is touched. */
 export function createPreflightActivities(ports: Ports) {
   return {
@@ -18,26 +22,29 @@ export function createPreflightActivities(ports: Ports) {
       job: Job & { keys: readonly KeyName[] },
     ): Promise<{ secrets: PlanParts['secrets']; rotationCase: RotationCase }> {
       const target = ports.target(job.target);
-      const { current, findings, places } = await target.store.inspect();
+      const { current, findings, places } = await target.store.inspect(job.rotation);
       if (current === undefined) throw refusal(findings);
+      const rotationCase = decideCase(current.salt !== undefined, job.keys);
       return {
-        rotationCase: decideCase(current.salt !== undefined, job.keys),
+        rotationCase,
         secrets: {
           description: target.store.description,
           current: await fingerprintsOf(ports, target, current),
-          places: places.map(({ where, name, action }) => ({ where, name, action })),
+          places: places
+            .filter(({ key }) => rotationCase.rotate.includes(key))
+            .map(({ where, name, action }) => ({ where, name, action })),
           findings,
         },
       };
     },
 
     /** Looks at the service, and whether its process was given the keys that the files hold. */
-    async inspectService(job: Job): Promise<PlanParts['service'] & { instance: string | null }> {
+    async inspectService(job: Job): Promise<PlanParts['service']> {
       const target = ports.target(job.target);
       const { findings, state } = await target.service.inspect();
       const all = [...findings];
       if (state.state === 'running') {
-        all.push(...(await compareEnvironment(target, await currentKeys(target))));
+        all.push(...(await compareEnvironment(target, await currentKeys(target, job))));
       } else {
         all.push({
           severity: 'blocking',
@@ -48,18 +55,31 @@ export function createPreflightActivities(ports: Ports) {
           next: 'start it, and look at its log if it does not stay up',
         });
       }
+      const log =
+        state.instance === undefined ? undefined : await target.service.log(state.instance, logLines);
+      const errors = findDecryptionErrors(log ?? []);
+      if (errors > 0) {
+        all.push({
+          severity: 'warning',
+          code: 'decryption-errors',
+          where: `the log of ${target.service.description}`,
+          found: `${errors} decryption errors since its start`,
+          expected: 'none',
+          next: 'look for values that no known key opens in this plan; after the rotation these errors are not held against it',
+        });
+      }
       return {
         description: target.service.description,
         detail: state.detail,
+        decryptionErrors: errors,
         findings: all,
-        instance: state.instance ?? null,
       };
     },
 
     /** Proves that every replica accepts the current master key and no other. */
     async inspectProxy(job: Job): Promise<PlanParts['proxy']> {
       const target = ports.target(job.target);
-      const { master } = await currentKeys(target);
+      const { master } = await currentKeys(target, job);
       const findings: Finding[] = [];
       let models: readonly string[] = [];
       for (const proxy of target.proxies) {
@@ -101,7 +121,7 @@ export function createPreflightActivities(ports: Ports) {
     async inventoryDatabase(job: Job): Promise<PlanParts['database']> {
       const target = ports.target(job.target);
       return withHeartbeat(async (_signal, progress) => {
-        const current = await currentKeys(target);
+        const current = await currentKeys(target, job);
         const findings = await target.database.inspect();
         const inventory = await target.database.inventory(
           knownKeys(current, target.knownKeys),
@@ -138,8 +158,8 @@ export function refusal(findings: readonly Finding[]): RotationError {
   );
 }
 
-export async function currentKeys(target: Target): Promise<KeyPair> {
-  const { current, findings } = await target.store.inspect();
+export async function currentKeys(target: Target, { rotation }: Job): Promise<KeyPair> {
+  const { current, findings } = await target.store.inspect(rotation);
   if (current === undefined) throw refusal(findings);
   return current;
 }

@@ -4,9 +4,9 @@ import type { ServiceState } from '../services/port.ts';
 import { pause, withHeartbeat } from './context.ts';
 import { generationsOf, secretsOf } from './generations.ts';
 import type { Job, Ports, Target } from './ports.ts';
+import { logLines } from './preflight.ts';
 
 const pollMs = 500;
-const logLines = 2_000;
 const failureLines = 15;
 
 /** The service: stopped and proved stopped, started once and proved ready. */
@@ -75,8 +75,10 @@ export function createServiceActivities(ports: Ports) {
       );
     },
 
-    /** Watches the log of this start for values that LiteLLM could not decrypt. */
-    async watchServiceLog(job: Job): Promise<{ lines: number | null; seconds: number }> {
+    /** Watches the log of this start for values that LiteLLM could not decrypt; those of before the rotation are tolerated. */
+    async watchServiceLog(
+      job: Job & { tolerate: boolean },
+    ): Promise<{ lines: number | null; errors: number; seconds: number }> {
       const target = ports.target(job.target);
       return withHeartbeat(async (signal) => {
         const first = await target.service.observe();
@@ -87,14 +89,18 @@ export function createServiceActivities(ports: Ports) {
           const lines =
             now.instance === undefined ? undefined : await target.service.log(now.instance, logLines);
           const errors = findDecryptionErrors(lines ?? []);
-          if (errors > 0) {
+          if (errors > 0 && !job.tolerate) {
             throw new RotationError(
               failureTypes.wrongKey,
               `${target.service.description}: found ${errors} decryption errors in the log of this start, expected none; see docs/runbook.md, "decryption errors"`,
             );
           }
           if (Date.now() >= deadline)
-            return { lines: lines?.length ?? null, seconds: Math.round(target.timing.observeMs / 1000) };
+            return {
+              lines: lines?.length ?? null,
+              errors,
+              seconds: Math.round(target.timing.observeMs / 1000),
+            };
           await pause(Math.min(5_000, Math.max(pollMs, deadline - Date.now())), signal);
         }
       });

@@ -1,8 +1,7 @@
-import { knownKeys } from '../litellm/known-keys.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
-import { type KeyPair, signingKey } from '../rotation/keys.ts';
+import type { KeyPair } from '../rotation/keys.ts';
 import { pause, withHeartbeat } from './context.ts';
-import { generationsOf } from './generations.ts';
+import { generationsOf, transitionOf } from './generations.ts';
 import type { Job, Ports, Target } from './ports.ts';
 import { digestOf, randomKey } from './preflight.ts';
 
@@ -72,26 +71,20 @@ export function createVerificationActivities(ports: Ports) {
       return { models: job.models };
     },
 
-    /** Every sealed value opens with the side's key, and none with another. */
-    async verifyDatabase(
-      job: Job & { side: Side; atLeast: number },
-    ): Promise<{ values: number; unreadable: number }> {
+    /**
+     * Sealed values open with the new key, and none with another. How many there must be was proved inside the swap's
+     * transaction; since then the proxy serves, and its users may store and delete.
+     */
+    async verifyDatabase(job: Job & { swapped: number }): Promise<{ values: number; unreadable: number }> {
       const target = ports.target(job.target);
       const generations = await generationsOf(target, job);
       return withHeartbeat(async (_signal, progress) => {
-        const key = signingKey(generations[job.side]);
-        const other = signingKey(generations[job.side === 'pending' ? 'previous' : 'pending']);
-        const others = knownKeys(generations.previous, target.knownKeys).filter(
-          (known) => !known.key.equals(key),
-        );
-        if (!other.equals(key)) others.unshift({ label: 'the other side', key: other });
-        const count = await target.database.count({ label: `${job.side} key`, key }, others, progress);
-        // A rollback gives values under older keys back as they were.
-        const stray = job.side === 'pending' ? count.underOthers : 0;
-        if (stray > 0 || count.underExpected < job.atLeast) {
+        const { known, to } = transitionOf(target, generations);
+        const count = await target.database.count(to, known, progress);
+        if (count.underOthers > 0 || (job.swapped > 0 && count.underExpected === 0)) {
           throw new RotationError(
             failureTypes.countMismatch,
-            `${target.database.description}: found ${count.underExpected} values under the ${job.side} key and ${count.underOthers} under others; expected at least ${job.atLeast} and none`,
+            `${target.database.description}: found ${count.underExpected} values under the key in force and ${count.underOthers} under a previous one; expected all of them under the key in force; look for another LiteLLM on the same database`,
           );
         }
         return { values: count.underExpected, unreadable: count.unreadable };

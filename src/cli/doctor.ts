@@ -72,7 +72,6 @@ async function checkTemporal(taskQueue: string): Promise<Check> {
       const { pollers } = await workflowService.describeTaskQueue({
         namespace,
         taskQueue: { name: taskQueue },
-        taskQueueType: 1,
       });
       const workers = pollers?.length ?? 0;
       if (workers > 0) return { detail: `${workers} worker(s) on task queue ${taskQueue}`, findings: [] };

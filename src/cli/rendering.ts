@@ -55,14 +55,22 @@ export function renderPlan(plan: Plan): string {
     `  proxy          ${proxy.urls.join(', ')}: ${proxy.models} models`,
     `  database       ${database.description}: ${database.values} sealed values in ${database.rows} rows and ${database.columns} columns; master key's token row: ${database.tokenRow}`,
     ...table(rows).map((row) => `                 ${row}`),
-    ...database.skipped.map(
-      ({ table: name, why, rows: count }) => `                 skipped ${name} (about ${count} rows): ${why}`,
-    ),
+    ...renderSkipped(database.skipped),
     `  outage         about ${outage.seconds} s: ${outage.basis}`,
     ...(plan.findings.length === 0
       ? []
       : ['  findings', ...plan.findings.map((finding) => renderFinding(finding))]),
   ].join('\n');
+}
+
+function renderSkipped(skipped: Plan['database']['skipped']): string[] {
+  const indent = ' '.repeat(17);
+  const filled = skipped.filter(({ rows }) => rows > 0);
+  const empty = skipped.length - filled.length;
+  return [
+    ...filled.map(({ table: name, why, rows }) => `${indent}skipped ${name} (about ${rows} rows): ${why}`),
+    ...(empty === 0 ? [] : [`${indent}skipped ${empty} empty request logs and usage counters`]),
+  ];
 }
 
 /** Columns of even width; the last is left ragged. */

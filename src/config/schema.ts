@@ -73,6 +73,7 @@ const service = z.discriminatedUnion(
       projectName: text.optional(),
       service: text,
       docker: text.default('docker'),
+      environment: z.record(z.string(), z.string()).optional(),
       ...timeouts,
     }),
   ],

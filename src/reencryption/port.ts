@@ -18,6 +18,11 @@ export interface Transition {
   /** Every key that may have sealed a value, the most likely first; does not contain `to`. */
   readonly known: readonly NamedKey[];
   readonly to: NamedKey;
+  /**
+   * The signing key of the previous generation: what `restore` seals values with that were written since the swap. The
+   * same key as `to` where only the master key is rotated and a salt key seals. @default the first of `known`
+   */
+  readonly from?: NamedKey;
 }
 
 /** Sealed values of one column, one key and one format. */

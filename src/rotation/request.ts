@@ -44,7 +44,7 @@ function refuse(problem: string): never {
 export function parseRequest(inputs: readonly unknown[]): RotationRequest {
   if (inputs.length !== 1) refuse(`found ${inputs.length} arguments, expected one`);
   const [input] = inputs;
-  if (typeof input !== 'object' || input === null || Array.isArray(input))
+  if (typeof input !== 'object' || input === null || Array.isArray(input) || input instanceof Uint8Array)
     refuse(`found ${kindOf(input)}, expected a JSON object`);
   const parsed = schema.safeParse(input);
   if (!parsed.success) return refuse(describeIssue(parsed.error.issues[0], input));

@@ -1,15 +1,17 @@
 import type { Fence } from '../rotation/fence.ts';
 import type { Finding } from '../rotation/finding.ts';
-import type { KeyGenerations, KeyPair } from '../rotation/keys.ts';
+import type { KeyGenerations, KeyName, KeyPair } from '../rotation/keys.ts';
 
 /** What a look at a store found; nothing was written. */
 export interface StoreInspection {
   readonly findings: readonly Finding[];
   /** The keys that the service would be started with now, or undefined when a blocking finding says why there are none. */
   readonly current: KeyPair | undefined;
-  /** Where the keys stand, without any of them: `{ path, line, name }`. For the plan. */
+  /** Where the keys stand, without any of them, whichever is rotated. For the plan. */
   readonly places: readonly {
+    /** Path and line. */
     readonly where: string;
+    readonly key: KeyName;
     readonly name: string;
     readonly action: 'replace' | 'add' | 'remove';
   }[];

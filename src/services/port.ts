@@ -17,7 +17,9 @@ export type GivenValue = { readonly given: Secret } | 'absent' | 'unknown';
 /**
  * The service that runs LiteLLM. `stop` and `start` look first, act at most once, and wait for the proof; both are safe
  * to call again after a kill of the caller or of the tool that they drive. Errors are `RotationError`s of type
- * `ServiceFailed` (with the last lines of the log, redacted by the caller's redactor), or `FencedOut`.
+ * `ServiceFailed`, or `FencedOut`; they hold nothing that a program printed. `facts.instance` of a `ServiceFailed` names
+ * the start that failed, where there was one: the caller adds its last lines with `log`, redacted. An aborted `signal`
+ * ends the waiting with the signal's own reason; what was begun goes on, and the next call joins it.
  */
 export interface Service {
   /** For people: `systemd unit litellm.service`. */

@@ -7,8 +7,15 @@ import { bundleWorkflowCode, type WorkflowBundle } from '@temporalio/worker';
 const here = dirname(fileURLToPath(import.meta.url));
 const extension = extname(import.meta.url);
 const sources = dirname(here);
-/** Beside the sources they were made from: `dist/` of the project, or of the installed package. */
-const bundles = join(sources, '..', extension === '.ts' ? 'dist' : '..', 'workflow-bundles');
+/**
+ * In `dist/` of the project, or of the installed package. Sources and build have each their own directory: the digests
+ * differ, and a run from the sources would remove the bundle that the build has made.
+ */
+const bundles = join(
+  sources,
+  '..',
+  extension === '.ts' ? join('dist', 'source-workflow-bundles') : 'workflow-bundles',
+);
 
 /**
  * The workflows as one script. Bundling takes some seconds, so it is kept under the digest of everything that goes into

@@ -5,7 +5,7 @@ import { makePlan, type Plan } from '../rotation/plan.ts';
 import type { RotationRequest } from '../rotation/request.ts';
 import type { createCompensations } from './compensations.ts';
 import { converge } from './convergence.ts';
-import { looks, proxy, secrets, service, undo, values } from './policies.ts';
+import { looks, proxy, secrets, service, swaps, undo, values } from './policies.ts';
 import type { Progress } from './progress.ts';
 import type { Compensations } from './saga.ts';
 
@@ -139,7 +139,7 @@ export async function cutover({ job, progress, undo: steps, back }: Rotation, pl
   progress.enter('cutover');
   steps.add(back.swap);
   const swapped = await progress.run(
-    values.swapValues,
+    swaps.swapValues,
     job,
     plan.rotationCase.reencrypt === null
       ? "Update the master key's token row and the marker in one transaction"
@@ -199,23 +199,36 @@ export async function verify(
   const scan = (title: string) =>
     progress.run(
       values.verifyDatabase,
-      { ...side, atLeast: swapped },
+      { ...job, swapped },
       title,
       (found) => `${found.values} values under the key in force, none under another`,
     );
   await scan('Scan the database');
   await progress.run(
     proxy.watchServiceLog,
-    job,
+    { ...job, tolerate: plan.service.decryptionErrors > 0 },
     "Watch the service's log for decryption errors",
-    ({ lines, seconds }) => (lines === null ? 'no log can be read' : `none in ${lines} lines, ${seconds} s`),
+    ({ lines, errors, seconds }) =>
+      lines === null
+        ? 'no log can be read'
+        : `${errors === 0 ? 'none' : `${errors}, as before,`} in ${lines} lines, ${seconds} s`,
   );
   await progress.run(proxy.removeCanary, job, 'Remove the canary model and its virtual key');
   await scan('Scan the database again, for stragglers');
 }
 
-/** What follows the pivot: destroys the way back. */
-export async function complete({ job, progress }: Rotation): Promise<void> {
-  await progress.run(undo.destroyPreviousKeys, job, 'Destroy the previous keys and the before-images');
+/** The end of a dry run, and the last step of a rotation. */
+export async function release({ job, progress, undo: steps }: Rotation): Promise<void> {
   await progress.run(undo.releaseLease, job, 'Release the lease');
+  steps.clear();
+}
+
+/** What follows the pivot: destroys the way back. */
+export async function complete(rotation: Rotation): Promise<void> {
+  await rotation.progress.run(
+    undo.destroyPreviousKeys,
+    rotation.job,
+    'Destroy the previous keys and the before-images',
+  );
+  await release(rotation);
 }

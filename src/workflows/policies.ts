@@ -35,6 +35,19 @@ export const values = proxyActivities<Activities>({
   },
 });
 
+/** The swap: behind the fence every second counts, so it gives up sooner and lets the service start again. */
+export const swaps = proxyActivities<Activities>({
+  startToCloseTimeout: '1 hour',
+  heartbeatTimeout,
+  cancellationType,
+  retry: {
+    initialInterval: '1 second',
+    maximumInterval: '5 seconds',
+    maximumAttempts: 8,
+    nonRetryableErrorTypes,
+  },
+});
+
 /** Writes of keys and files: short, and each attempt looks at what is done already. */
 export const secrets = proxyActivities<Activities>({
   startToCloseTimeout: '1 minute',

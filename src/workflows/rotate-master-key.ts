@@ -81,7 +81,7 @@ class RotationRun {
     const plan = this.#plan;
     if (plan === null) throw new Error('preflight made no plan');
     if (this.#request.dryRun) {
-      await rotation.undo.run();
+      await release(rotation);
       rotation.progress.enter('done', 'planned');
       return { ...this.#summarise(`planned: ${plan.rotationCase.sentence}`), outcome: 'planned', plan };
     }

@@ -4,7 +4,7 @@ import { failureTypes, RotationError } from '../../rotation/failure.ts';
 import type { Fence } from '../../rotation/fence.ts';
 import { describeFinding } from '../../rotation/finding.ts';
 import type { Finding } from '../../rotation/finding.ts';
-import type { KeyGenerations, KeyPair } from '../../rotation/keys.ts';
+import type { KeyName, KeyGenerations, KeyPair } from '../../rotation/keys.ts';
 import { Secret } from '../../rotation/secret.ts';
 import { editTexts } from './editing.ts';
 import type { KeyValues } from './editing.ts';
@@ -46,6 +46,10 @@ export function createEnvFileStore(
   const description = `env ${files.length === 1 ? 'file' : 'files'} ${files.map(({ path }) => path).join(' and ')}`;
   return { description, inspect, prepare, generations, observe, promote, restore, discard };
 
+  function keyOf(name: string): KeyName {
+    return names.salt.includes(name) ? 'salt' : 'master';
+  }
+
   async function inspect(rotation?: string): Promise<StoreInspection> {
     const { findings, found } = await look();
     const slot = await (await slotDirectory()).read();
@@ -57,13 +61,26 @@ export function createEnvFileStore(
       places: [
         ...found.replacements.map((at) => ({
           where: placeOf(at),
+          key: keyOf(at.name),
           name: at.name,
           action: 'replace' as const,
         })),
         ...(found.current.salt === undefined && found.masterLine && names.salt[0] !== undefined
-          ? [{ where: placeOf(found.masterLine), name: names.salt[0], action: 'add' as const }]
+          ? [
+              {
+                where: placeOf(found.masterLine),
+                key: 'salt' as const,
+                name: names.salt[0],
+                action: 'add' as const,
+              },
+            ]
           : []),
-        ...found.removals.map((at) => ({ where: placeOf(at), name: at.name, action: 'remove' as const })),
+        ...found.removals.map((at) => ({
+          where: placeOf(at),
+          key: keyOf(at.name),
+          name: at.name,
+          action: 'remove' as const,
+        })),
       ],
     };
   }

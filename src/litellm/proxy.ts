@@ -1,0 +1,235 @@
+import type { Secret } from '../rotation/secret.ts';
+import { isListening, parseAddress } from './proxy-address.ts';
+import { createSender, unexpectedAnswer } from './proxy-request.ts';
+import type { ProxyAnswer, ProxyRequest } from './proxy-request.ts';
+import { tokenForms } from './token-row.ts';
+
+export interface ProxyOptions {
+  /** One replica's own address, such as `http://127.0.0.1:4000`; a path is kept in front of every request's. */
+  readonly url: string;
+  /** How long one request may take. @default 15000 */
+  readonly timeoutMs?: number;
+  /** For proxies whose routes were renamed. */
+  readonly paths?: Partial<ProxyPaths>;
+}
+
+export interface ProxyPaths {
+  /** @default `/health/liveliness` */
+  readonly liveness: string;
+  /** @default `/health/readiness` */
+  readonly readiness: string;
+  /** A cheap route that every valid key may call and no other. @default `/v1/models` */
+  readonly authenticated: string;
+}
+
+/** A model to store in LiteLLM's database. */
+export interface NewModel {
+  /** Chosen by the caller, so that a second `addModel` is the first one again. */
+  readonly id: string;
+  /** Under which callers ask for it. */
+  readonly name: string;
+  /** LiteLLM's provider and model, such as `openai/gpt-5`. */
+  readonly provider: string;
+  readonly apiKey: Secret;
+  readonly apiBase: string;
+}
+
+export interface NewVirtualKey {
+  /** Chosen by the caller, so that a second `generateKey` is the first one again. Must start with `sk-`. */
+  readonly key: Secret;
+  readonly alias: string;
+  /** The names of the models that it may call. */
+  readonly models: readonly string[];
+  /** LiteLLM's notation, such as `24h`. @default for ever */
+  readonly duration?: string;
+}
+
+export interface LoadedModel {
+  readonly id: string;
+  readonly name: string;
+  readonly apiBase: string | undefined;
+}
+
+/**
+ * One LiteLLM replica. Errors are `RotationError`s: `WrongKey` when it refuses the key, else `ProxyFailed`; they name
+ * the method, the path without its query and the status, never a key, and never the answer's text, which echoes parts
+ * of keys. Sockets are closed after each answer, so that none keeps a stopped service's port in use.
+ */
+export interface Proxy {
+  /** For people; has no user info. */
+  readonly url: string;
+  /** Whether anything accepts connections on its port. */
+  isListening(): Promise<boolean>;
+  /** Whether the process answers at all. Never throws. */
+  liveness(): Promise<boolean>;
+  /** Whether it serves and has its database. Says nothing about its keys: it never tries to decrypt. Never throws. */
+  readiness(): Promise<{ readonly ready: boolean; readonly detail: string }>;
+  /** What an authenticated request with the key gets. */
+  tryKey(key: Secret): Promise<'accepted' | 'refused' | { readonly status: number }>;
+  /** The ids of the models that the key may call, sorted. LiteLLM leaves out a model whose credential does not open. */
+  models(key: Secret): Promise<string[]>;
+  /** The models that the replica has loaded, from its database or its configuration. Wants the master key. */
+  modelInfo(key: Secret): Promise<LoadedModel[]>;
+  /** Stores a model, and loads it in this replica. Does nothing when the id is loaded already. */
+  addModel(key: Secret, model: NewModel): Promise<void>;
+  /** Deletes a stored model, loaded or not; does nothing when there is none of that id. */
+  deleteModel(key: Secret, id: string): Promise<void>;
+  /** Stores a virtual key; does nothing when it is stored already. */
+  generateKey(key: Secret, virtualKey: NewVirtualKey): Promise<void>;
+  /** Deletes a virtual key; does nothing when there is none. LiteLLM keeps a row in `LiteLLM_DeletedVerificationToken`. */
+  deleteKey(key: Secret, virtualKey: Secret): Promise<void>;
+  /** Asks a model for an answer of one token; resolves when it got one. */
+  chat(key: Secret, model: string): Promise<void>;
+}
+
+const defaultPaths: ProxyPaths = {
+  liveness: '/health/liveliness',
+  readiness: '/health/readiness',
+  authenticated: '/v1/models',
+};
+
+/** Sources of the routes and answers: LiteLLM 1.106.2 and 1.109.1, seen on a real proxy and in litellm/proxy. */
+export function createProxy({ url, timeoutMs = 15_000, paths: given }: ProxyOptions): Proxy {
+  const address = parseAddress(url);
+  const base = address.origin + address.pathname.replace(/\/+$/, '');
+  const paths = { ...defaultPaths, ...given };
+  const send = createSender(base, timeoutMs);
+
+  async function expectOk(request: ProxyRequest, expected = '200'): Promise<unknown> {
+    const answer = await send(request);
+    if (answer.status !== 200) throw unexpectedAnswer(base, request, answer, expected);
+    return answer.json;
+  }
+
+  async function modelInfo(key: Secret): Promise<LoadedModel[]> {
+    return dataOf(await expectOk({ method: 'GET', path: '/model/info', key })).map((entry) => ({
+      id: String(entry.model_info?.id),
+      name: String(entry.model_name),
+      apiBase: entry.litellm_params?.api_base,
+    }));
+  }
+
+  return {
+    url: base,
+
+    isListening: () => isListening(address, timeoutMs),
+
+    async liveness() {
+      const answer = await send({ method: 'GET', path: paths.liveness }).catch(() => undefined);
+      return answer?.status === 200;
+    },
+
+    async readiness() {
+      const answer = await send({ method: 'GET', path: paths.readiness }).catch(asError);
+      if (answer instanceof Error) return { ready: false, detail: answer.message };
+      const { status, db } = (answer.json ?? {}) as { status?: unknown; db?: unknown };
+      return {
+        ready: answer.status === 200 && db === 'connected',
+        detail: `${answer.status}, status ${word(status)}, database ${word(db)}`,
+      };
+    },
+
+    async tryKey(key) {
+      const { status } = await send({ method: 'GET', path: paths.authenticated, key });
+      if (status === 200) return 'accepted';
+      return status === 401 || status === 403 ? 'refused' : { status };
+    },
+
+    async models(key) {
+      const models = dataOf(await expectOk({ method: 'GET', path: '/v1/models', key }));
+      return models.map(({ id }) => String(id)).sort();
+    },
+
+    modelInfo,
+
+    async addModel(key, { id, name, provider, apiKey, apiBase }) {
+      if ((await modelInfo(key)).some((model) => model.id === id)) return;
+      await expectOk({
+        method: 'POST',
+        path: '/model/new',
+        key,
+        body: {
+          model_name: name,
+          litellm_params: { model: provider, api_key: apiKey.reveal(), api_base: apiBase },
+          model_info: { id },
+        },
+      });
+    },
+
+    async deleteModel(key, id) {
+      const request = { method: 'POST', path: '/model/delete', key, body: { id } } as const;
+      const answer = await send(request);
+      if (answer.status === 200 || isUnknownModel(answer)) return;
+      throw unexpectedAnswer(base, request, answer, '200, or 400 for a model that is gone');
+    },
+
+    async generateKey(key, { key: virtualKey, alias, models, duration }) {
+      // By its digest: a key in a query string would be in the access log.
+      const { sha256 } = tokenForms(virtualKey);
+      const look = { method: 'GET', path: `/key/info?key=${sha256}`, key } as const;
+      const existing = await send(look);
+      if (existing.status === 200) return;
+      if (existing.status !== 404) throw unexpectedAnswer(base, look, existing, '200, or 404 for a new key');
+      await expectOk({
+        method: 'POST',
+        path: '/key/generate',
+        key,
+        body: {
+          key: virtualKey.reveal(),
+          key_alias: alias,
+          models,
+          ...(duration === undefined ? {} : { duration }),
+        },
+      });
+    },
+
+    async deleteKey(key, virtualKey) {
+      const request = {
+        method: 'POST',
+        path: '/key/delete',
+        key,
+        body: { keys: [tokenForms(virtualKey).sha256] },
+      } as const;
+      const answer = await send(request);
+      if (answer.status !== 200 && answer.status !== 404) {
+        throw unexpectedAnswer(base, request, answer, '200, or 404 for a key that is gone');
+      }
+    },
+
+    async chat(key, model) {
+      await expectOk({
+        method: 'POST',
+        path: '/v1/chat/completions',
+        key,
+        body: { model, messages: [{ role: 'user', content: 'ping' }], max_tokens: 1 },
+      });
+    },
+  };
+}
+
+/** What is read of the entries of `/v1/models` and `/model/info`. */
+interface ModelEntry {
+  readonly id?: unknown;
+  readonly model_name?: unknown;
+  readonly model_info?: { readonly id?: unknown };
+  readonly litellm_params?: { readonly api_base?: string };
+}
+
+function dataOf(json: unknown): readonly ModelEntry[] {
+  const { data } = (json ?? {}) as { data?: unknown };
+  return Array.isArray(data) ? data : [];
+}
+
+// The same status and `error.type` as for a malformed request; only the text tells (model_management_endpoints.py).
+function isUnknownModel({ status, json }: ProxyAnswer): boolean {
+  return status === 400 && JSON.stringify(json ?? null).includes('not found in db');
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error('no answer');
+}
+
+/** A short plain word of an answer, for people. */
+function word(value: unknown): string {
+  return typeof value === 'string' && /^[A-Za-z ]{1,30}$/.test(value) ? `"${value}"` : 'unknown';
+}

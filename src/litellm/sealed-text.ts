@@ -1,0 +1,96 @@
+import { aesGcmOverhead } from './aes-gcm.ts';
+import { decodedLengthLimit, readBase64 } from './python-base64.ts';
+import { secretboxOverhead } from './secretbox.ts';
+import type { SealedFormat, SealedMarker, SealedShape } from './sealed-value.ts';
+
+/**
+ * What stands in front of a value of each format; a legacy value has no prefix.
+ * Source: LiteLLM 1.109.1, proxy/common_utils/encrypt_decrypt_utils.py, `V2_GCM_PREFIX`.
+ */
+export const formatPrefixes = { legacy: '', v2: 'v2:gcm:', v3: 'v3:gcm:' } as const;
+
+/**
+ * Markers that LiteLLM takes off before it opens a value.
+ * Source: LiteLLM 1.109.1, `CALLBACK_VAR_ENCRYPTED_PREFIX` in proxy/common_utils/callback_utils.py;
+ * `_decrypt_response_id` in proxy/hooks/responses_id_security.py.
+ */
+const markers = ['litellm_enc::', 'resp_'] as const satisfies readonly SealedMarker[];
+
+/** The shortest text that can be a sealed value: a marker-less v2 value of an empty plaintext. */
+export const shortestSealedText = formatPrefixes.v2.length + 4 * Math.ceil(aesGcmOverhead / 3);
+
+/** One way to read a text as a sealed value. */
+export interface SealedReading {
+  readonly marker: SealedMarker;
+  readonly format: SealedFormat;
+  /** Nonce, tag and ciphertext, in the format's order. */
+  readonly sealed: Uint8Array;
+}
+
+/**
+ * A cheap necessary condition: true for every text that LiteLLM opens under any key, and for texts that merely could
+ * be one. As LiteLLM drops foreign characters, a long ASCII sentence passes whenever its letters happen to fill quads:
+ * only opening it tells.
+ */
+export function looksSealed(text: string): boolean {
+  if (text.length < shortestSealedText) return false;
+  return starts(text).some(({ format, from }) => lengthOf(text, from, format) !== -1);
+}
+
+/** Every way to read the text, the most likely first; empty when no key can open it. */
+export function readSealedText(text: string): readonly SealedReading[] {
+  if (text.length < shortestSealedText) return [];
+  const readings: SealedReading[] = [];
+  for (const { marker, format, from } of starts(text)) {
+    const sealed = Buffer.allocUnsafe(decodedLengthLimit(text.length - from));
+    const length = lengthOf(text, from, format, sealed);
+    if (length !== -1) readings.push({ marker, format, sealed: sealed.subarray(0, length) });
+  }
+  return readings;
+}
+
+/** The text of a sealed value as LiteLLM writes it: padded. */
+export function writeSealedText(sealed: Uint8Array, { marker, format, alphabet }: SealedShape): string {
+  const standard = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.length).toString('base64');
+  const digits = alphabet === 'standard' ? standard : standard.replaceAll('+', '-').replaceAll('/', '_');
+  return marker + formatPrefixes[format] + digits;
+}
+
+/** `standard` only when the text could not be urlsafe base64. */
+export function alphabetOf(
+  text: string,
+  { marker, format }: Pick<SealedShape, 'marker' | 'format'>,
+): SealedShape['alphabet'] {
+  const digits = text.slice(marker.length + formatPrefixes[format].length);
+  return /[+/]/.test(digits) && !/[-_]/.test(digits) ? 'standard' : 'urlsafe';
+}
+
+interface Start {
+  readonly marker: SealedMarker;
+  readonly format: SealedFormat;
+  readonly from: number;
+}
+
+const unmarkedLegacy: readonly Start[] = [{ marker: '', format: 'legacy', from: 0 }];
+
+function starts(text: string): readonly Start[] {
+  const marker = markers.find((candidate) => text.startsWith(candidate)) ?? '';
+  const format = (['v2', 'v3'] as const).find((candidate) =>
+    text.startsWith(formatPrefixes[candidate], marker.length),
+  );
+  if (format !== undefined) return [{ marker, format, from: marker.length + formatPrefixes[format].length }];
+  if (marker === '') return unmarkedLegacy;
+  const marked: Start = { marker, format: 'legacy', from: marker.length };
+  // `resp_` is five base64 digits as well: one legacy value in 2^30 begins like that.
+  return marker === 'resp_' ? [marked, ...unmarkedLegacy] : [marked];
+}
+
+function lengthOf(text: string, from: number, format: SealedFormat, into?: Uint8Array): number {
+  let length = readBase64(text, from, 'urlsafe', into);
+  // LiteLLM tries the standard alphabet only when the first decoding raised, and for legacy values only
+  // (`_legacy_ciphertext_bytes`).
+  if (length === -1 && format === 'legacy' && (text.includes('-', from) || text.includes('_', from))) {
+    length = readBase64(text, from, 'standard', into);
+  }
+  return length < (format === 'legacy' ? secretboxOverhead : aesGcmOverhead) ? -1 : length;
+}

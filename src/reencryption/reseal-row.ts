@@ -1,0 +1,27 @@
+import { replaceStrings } from './cell.ts';
+import type { Reseal } from './reseal.ts';
+import type { Row } from './scan.ts';
+import type { StagedRelation } from './staged-relation.ts';
+import type { StagedRow } from './staged-rows.ts';
+
+/** The row with its values sealed again, or undefined when it holds none. Columns are as `selectCandidates` orders them. */
+export function resealRow(relation: StagedRelation, row: Row, reseal: Reseal): StagedRow | undefined {
+  const keys = relation.key.length;
+  const before = new Array<string | null>(relation.width).fill(null);
+  const after = new Array<string | null>(relation.width).fill(null);
+  let sealed = 0;
+  const counted: Reseal = (text) => {
+    const replacement = reseal(text);
+    if (replacement !== undefined) sealed += 1;
+    return replacement;
+  };
+  for (const [index, { at, shape }] of relation.columns.entries()) {
+    const cell = row[keys + index];
+    if (cell == null) continue;
+    const replaced = replaceStrings(cell, shape, counted);
+    if (replaced === undefined) continue;
+    before[at - 1] = cell;
+    after[at - 1] = replaced;
+  }
+  return sealed === 0 ? undefined : { key: row.slice(0, keys) as string[], before, after, sealed };
+}

@@ -1,0 +1,110 @@
+import type pg from 'pg';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
+import type { Fence } from '../rotation/fence.ts';
+import { openConnections, type ConnectionOptions } from './connection.ts';
+import { count } from './count.ts';
+import { inspect } from './inspect.ts';
+import { inventory } from './inventory.ts';
+import { hasJournal, journalSchema, prepareJournal, readFingerprintKey } from './journal.ts';
+import { acquireLease, assertHeld, holdLease, nextToken, readLease, releaseLease } from './lease.ts';
+import { readSide } from './marker.ts';
+import type { RotationDatabase } from './port.ts';
+import { restore } from './restore.ts';
+import { readProxySessions } from './sessions.ts';
+import { stage, type StageOptions } from './stage.ts';
+import { swap } from './swap.ts';
+
+export interface RotationDatabaseOptions extends ConnectionOptions, StageOptions {
+  /** The role that LiteLLM's proxies connect as. @default the owner of its tables */
+  readonly proxyRole?: string;
+}
+
+/**
+ * A rotation's view of one LiteLLM database. Opens sessions when they are needed (at most four) and never more than
+ * one transaction that writes; `close` ends them.
+ */
+export function createRotationDatabase(options: RotationDatabaseOptions): RotationDatabase {
+  const connections = openConnections(options);
+  const extraSkipped = options.extraSkippedTables ?? [];
+  const write = <T>(doing: string, use: (client: pg.ClientBase) => Promise<T>): Promise<T> =>
+    connections.transaction(doing, 'write', use);
+
+  return {
+    description: connections.description,
+    prepareJournal: () => write('preparing the journal', prepareJournal),
+    fingerprintKey: () => connections.session("reading the fingerprints' key", readFingerprintKey),
+    acquireLease: (holder) => write('taking the lease', (client) => acquireLease(client, holder)),
+    lease: () =>
+      connections.session('reading the lease', async (client) =>
+        (await hasJournal(client)) ? readLease(client) : undefined,
+      ),
+    async fence(rotation): Promise<Fence> {
+      const token = await write('taking a fencing token', (client) => nextToken(client, rotation));
+      return {
+        rotation,
+        token,
+        assert: () =>
+          connections.session('checking the fencing token', (client) =>
+            assertHeld(client, { rotation, token }),
+          ),
+      };
+    },
+    releaseLease: (fence) => write('releasing the lease', (client) => releaseLease(client, fence)),
+    inspect: () =>
+      connections.transaction('inspecting the database', 'snapshot', (client) =>
+        inspect(client, connections, extraSkipped),
+      ),
+    inventory: (known, masterKey, progress) =>
+      inventory(connections, known, masterKey, progress, extraSkipped),
+    stage: (transition, fence, progress, signal) =>
+      stage(connections, transition, fence, progress, signal, options),
+    swap: (transition, masterKey, fence, progress) =>
+      swap(connections, transition, masterKey, fence, progress, options),
+    restore: (transition, _masterKey, fence, progress) =>
+      restore(connections, transition, fence, progress, options),
+    observe: (rotation) =>
+      connections.session('reading the marker', async (client) =>
+        (await hasJournal(client)) ? readSide(client, rotation) : { side: 'previous', staged: 0 },
+      ),
+    count: (expected, others, progress) => count(connections, expected, others, progress, extraSkipped),
+    dropStaged: (fence, side) =>
+      write('dropping the staged values', (client) => dropStaged(client, fence, side)),
+    proxySessions: () =>
+      connections.session("looking for LiteLLM's sessions", (client) =>
+        readProxySessions(client, connections.schema, options.proxyRole),
+      ),
+    record: (fence, what, document) =>
+      write(`recording the ${what}`, async (client) => {
+        await holdLease(client, fence);
+        await client.query(recordDocument[what], [fence.rotation, JSON.stringify(document)]);
+      }),
+    close: () => connections.close(),
+  };
+}
+
+const recordDocument = {
+  plan: `update ${journalSchema}.rotation set plan = $2 where rotation = $1`,
+  evidence: `update ${journalSchema}.rotation set evidence = $2 where rotation = $1`,
+} as const;
+
+const othersStaged = `select 1 from ${journalSchema}.staged_relation where rotation <> $1 and rows > 0 limit 1`;
+const dropRows = `delete from ${journalSchema}.staged using ${journalSchema}.staged_relation as r where relation_id = r.id and r.rotation = $1`;
+const dropRelations = `delete from ${journalSchema}.staged_relation where rotation = $1`;
+const dropImages = `delete from ${journalSchema}.token_image where rotation = $1`;
+
+async function dropStaged(client: pg.ClientBase, fence: Fence, side: 'previous' | 'pending'): Promise<void> {
+  await holdLease(client, fence);
+  const found = await readSide(client, fence.rotation);
+  if (found.side !== side) {
+    throw new RotationError(
+      failureTypes.changedElsewhere,
+      `the database is on the ${found.side} side of rotation ${fence.rotation}, expected the ${side} side; its staged values are kept, because the way back needs them`,
+      { facts: { found: found.side, expected: side } },
+    );
+  }
+  // A truncate leaves nothing of the before-images in the files, and no dead rows; a delete does until a vacuum.
+  const shared = (await client.query(othersStaged, [fence.rotation])).rowCount !== 0;
+  await client.query(shared ? dropRows : `truncate ${journalSchema}.staged, ${journalSchema}.token_image`);
+  await client.query(dropImages, [fence.rotation]);
+  await client.query(dropRelations, [fence.rotation]);
+}

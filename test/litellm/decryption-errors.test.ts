@@ -1,0 +1,46 @@
+import { expect, test } from 'vitest';
+import { findDecryptionErrors } from '../../src/litellm/decryption-errors.ts';
+
+/** Lines as LiteLLM 1.106.2 and 1.109.1 print them. */
+const errors = [
+  '03:27:24 - LiteLLM Proxy:ERROR: encrypt_decrypt_utils.py:213 - Error decrypting value for key: api_key, Did your master_key/salt key change recently? ',
+  '{"message": "Error decrypting value for key: model, Did your master_key/salt key change recently? \\nError: Decryption failed", "level": "ERROR"}',
+  '03:27:24 - LiteLLM Proxy:WARNING: db.py:314 - MCP global env var TOKEN failed to decrypt (LITELLM_SALT_KEY changed?); dropping it so ciphertext is not sent upstream',
+  '03:27:24 - LiteLLM Proxy:WARNING: db.py:857 - Skipping MCP server mcp-1: cannot decrypt secret map',
+  '03:27:24 - LiteLLM Proxy:WARNING: db.py:1617 - MCP user credential for user=u server=s could not be decrypted (likely written under a previous LITELLM_SALT_KEY); the user is treated as not connected and must re-authorize.',
+  '03:27:24 - LiteLLM Proxy:WARNING: search_tool_registry.py:186 - Search tool st-1 has litellm_params that do not decrypt with the current key; keeping the loaded version. Restart the proxy if the master key was rotated.',
+  '03:27:24 - LiteLLM Proxy:WARNING: guardrail_registry.py:1175 - Guardrail g has litellm_params that do not decrypt with the current key; keeping the loaded values for them.',
+  '03:46:13 - LiteLLM Router:WARNING: router.py:10368 - Error upserting deployment n (id=i): litellm.BadRequestError: LLM Provider NOT provided. Pass in the LLM provider you are trying to call. You passed model=FnKSn5ltHq-XEr85m-XnouWUxeb5qwHJJfncQTe0lFS6eIqxTc2O0CK1nDNB93ux',
+  '03:46:14 - LiteLLM:ERROR: catalog.py:456 - Skipping MCP server mcp-1 (mcp_1) during DB reload: Cannot decode encrypted MCP static_headers; check LITELLM_SALT_KEY',
+  'fastapi.exceptions.HTTPException: 400: Failed to decrypt CloudZero API key. Check your salt key configuration.',
+];
+
+test.for(errors)('counts %s', (line) => {
+  expect(findDecryptionErrors([line])).toBe(1);
+});
+
+test('counts a message of several lines once', () => {
+  expect(
+    findDecryptionErrors([
+      errors[0] as string,
+      'Error: Decryption failed. Ciphertext failed verification',
+      'Set permanent salt key - https://docs.litellm.ai/docs/proxy/prod#5-set-litellm-salt-key',
+      'Traceback (most recent call last):',
+      'nacl.exceptions.CryptoError: Decryption failed. Ciphertext failed verification',
+    ]),
+  ).toBe(1);
+});
+
+test.for([
+  'INFO:     127.0.0.1:51054 - "GET /health/readiness HTTP/1.1" 200 OK',
+  // A model that was misspelt, not one that does not open.
+  '03:46:13 - LiteLLM Router:WARNING: router.py:10368 - Error upserting deployment n (id=i): litellm.BadRequestError: LLM Provider NOT provided. You passed model=gpt-fake',
+  // A healthy proxy prints these: values that are in clear by design.
+  '03:27:24 - LiteLLM Proxy:DEBUG: encrypt_decrypt_utils.py:206 - Error decrypting value for key: response_id, Did your master_key/salt key change recently? ',
+  '{"message": "Error decrypting value for key: model, Did your", "level": "DEBUG"}',
+  // What a client sent: a token of before the rotation, or of nobody.
+  '03:27:24 - LiteLLM Proxy:ERROR: encrypt_decrypt_utils.py:213 - Error decrypting value for key: realtime_calls_auth, Did your master_key/salt key change recently? ',
+  '03:27:24 - LiteLLM Proxy:ERROR: encrypt_decrypt_utils.py:213 - Error decrypting value for key: gateway_authorization_code, Did your master_key/salt key change recently? ',
+])('passes over %s', (line) => {
+  expect(findDecryptionErrors([line])).toBe(0);
+});

@@ -1,0 +1,205 @@
+import { chmod, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { parseConfig, readConfig } from '../../src/config/config.ts';
+import { findConfig } from '../../src/config/location.ts';
+import { resolveSecret } from '../../src/config/secret-reference.ts';
+import { RotationError } from '../../src/rotation/failure.ts';
+import { scratchDirectory } from './project.ts';
+
+const sound = `targets:
+  prod:
+    database:
+      url: { env: DATABASE_URL }
+    secrets:
+      files:
+        - { path: /etc/litellm/keys.env, reader: systemd }
+    service:
+      type: systemd
+      unit: litellm.service
+    proxy:
+      url: http://127.0.0.1:4000
+`;
+
+/** The message for the sound configuration with one text in place of another. */
+function mistake(from: string, to: string): string {
+  expect(sound).toContain(from);
+  return messageOf(() => parseConfig(sound.replace(from, to), 'c.yaml'));
+}
+
+function messageOf(act: () => unknown): string {
+  try {
+    act();
+  } catch (error) {
+    expect(error).toBeInstanceOf(RotationError);
+    expect((error as RotationError).type).toBe('BadRequest');
+    return (error as RotationError).message;
+  }
+  throw new Error('expected a refusal');
+}
+
+describe('a configuration', () => {
+  test('is accepted in its shortest form, with the defaults filled in', () => {
+    const { taskQueue, targets } = parseConfig(sound, 'c.yaml');
+    expect(taskQueue).toBe('litellm-rotate');
+    expect(targets['prod']).toMatchObject({
+      database: { schema: 'public', lockTimeout: 10_000 },
+      secrets: {
+        files: [{ path: '/etc/litellm/keys.env', role: 'keys', reader: 'systemd' }],
+        masterKey: ['LITELLM_MASTER_KEY'],
+        saltKey: ['LITELLM_SALT_KEY'],
+      },
+      service: { scope: 'system' },
+      proxy: { readyTimeout: 180_000 },
+      canary: {},
+      knownKeys: [],
+      observe: 65_000,
+      fenceTimeout: 30_000,
+    });
+  });
+
+  test('with an unknown key is refused by line and path', () => {
+    expect(mistake('unit: litellm.service', 'unit: litellm.service\n      user: root')).toBe(
+      'c.yaml:9: targets.prod.service: unknown "user"',
+    );
+  });
+
+  test('with a connection string in place of a reference is refused, and the string is not repeated', () => {
+    const message = mistake('{ env: DATABASE_URL }', 'postgresql://litellm:hunter2@db/litellm');
+    expect(message).toBe(
+      'c.yaml:4: targets.prod.database.url: expected a reference, { env: NAME } or { file: PATH } or { file: PATH, name: NAME }, as secrets never stand in this file',
+    );
+  });
+
+  test('with a key in place of a reference is refused, and the key is not repeated', () => {
+    const known =
+      'proxy:\n      url: http://127.0.0.1:4000\n    knownKeys:\n      - { label: old, key: sk-secret }';
+    const message = mistake('proxy:\n      url: http://127.0.0.1:4000', known);
+    expect(message).toMatch(/^c\.yaml:14: targets\.prod\.knownKeys\.0\.key: expected a reference/);
+    expect(message).not.toContain('sk-secret');
+  });
+
+  test('with a reader that there is not is refused with those that there are', () => {
+    expect(mistake('reader: systemd', 'reader: bash')).toBe(
+      'c.yaml:7: targets.prod.secrets.files.0.reader: expected who reads the file: systemd, shell, dotenv, docker-compose or docker',
+    );
+  });
+
+  test('that is not YAML is refused with line and column, and without the line itself', () => {
+    expect(mistake('{ env: DATABASE_URL }', '{ env: "sk-secret')).toMatch(
+      /^c\.yaml:\d+:\d+: found YAML that does not parse \([a-z -]+\); mend the line$/,
+    );
+    expect(mistake('    secrets:', '   secrets:')).toMatch(/^c\.yaml:5:\d+: found YAML that does not parse/);
+  });
+
+  test('with the same key twice is refused', () => {
+    expect(mistake('unit: litellm.service', 'unit: litellm.service\n      unit: other.service')).toMatch(
+      /^c\.yaml:11:\d+: found YAML that does not parse \(duplicate key\)/,
+    );
+  });
+
+  test('with a relative path is refused', () => {
+    expect(mistake('/etc/litellm/keys.env', 'keys.env')).toBe(
+      'c.yaml:7: targets.prod.secrets.files.0.path: expected an absolute path, or one that starts with ~/',
+    );
+  });
+
+  test('with something missing is refused by the line of what it is missing from', () => {
+    expect(mistake('\n      unit: litellm.service', '')).toBe(
+      'c.yaml:9: targets.prod.service.unit: missing; expected string',
+    );
+  });
+
+  test('with a kind of service that there is not is refused with those that there are', () => {
+    expect(mistake('type: systemd', 'type: kubernetes')).toBe(
+      'c.yaml:9: targets.prod.service.type: expected type: systemd, command or docker-compose',
+    );
+  });
+
+  test('with a length of time without a unit is refused', () => {
+    expect(mistake('proxy:', 'observe: 90\n    proxy:')).toMatch(/^c\.yaml:11: targets\.prod\.observe: /);
+    expect(mistake('proxy:', 'observe: 90 s\n    proxy:')).toBe(
+      'c.yaml:11: targets.prod.observe: expected a length of time such as 90s, 3m, 2h or 90d',
+    );
+  });
+
+  test('with no file that holds the keys is refused', () => {
+    expect(mistake('reader: systemd', 'reader: systemd, role: copies')).toBe(
+      'c.yaml:7: targets.prod.secrets.files: expected a file with role: keys',
+    );
+  });
+
+  test('with a name of a target that a command line would mangle is refused', () => {
+    expect(mistake('  prod:', '  Prod US:')).toMatch(/^c\.yaml:3: targets\.Prod US: /);
+  });
+
+  test('without a target is refused', () => {
+    expect(messageOf(() => parseConfig('targets: {}\n', 'c.yaml'))).toBe(
+      'c.yaml:1: targets: expected at least one target',
+    );
+    expect(messageOf(() => parseConfig('', 'c.yaml'))).toMatch(/^c\.yaml: the file: /);
+  });
+
+  test('with two mistakes is refused for both at once', () => {
+    const wrong = sound
+      .replace('reader: systemd', 'reader: bash')
+      .replace('unit: litellm.service', 'unit: ""');
+    expect(messageOf(() => parseConfig(wrong, 'c.yaml')).split('\n')).toEqual([
+      'c.yaml:7: targets.prod.secrets.files.0.reader: expected who reads the file: systemd, shell, dotenv, docker-compose or docker',
+      'c.yaml:10: targets.prod.service.unit: expected a text that is not empty',
+    ]);
+  });
+});
+
+describe('a configuration file', () => {
+  test('that is not there is refused by name, with how to name another', () => {
+    expect(messageOf(() => readConfig('/no/such/config.yaml'))).toBe(
+      '/no/such/config.yaml: found ENOENT when reading it; expected a configuration file; name one with --config or LITELLM_ROTATE_CONFIG',
+    );
+  });
+
+  test('is the one of --config before that of LITELLM_ROTATE_CONFIG', () => {
+    expect(findConfig('a.yaml', { LITELLM_ROTATE_CONFIG: 'b.yaml' })).toBe('a.yaml');
+    expect(findConfig(undefined, { LITELLM_ROTATE_CONFIG: 'b.yaml' })).toBe('b.yaml');
+  });
+});
+
+describe('a reference to a secret', () => {
+  test('is taken from a variable, from a file of its own, and from a variable in an env file', async () => {
+    const directory = await scratchDirectory();
+    const own = join(directory, 'own');
+    const several = join(directory, 'several');
+    await writeFile(own, 'sk-own\n', { mode: 0o600 });
+    await writeFile(several, 'OTHER=no\nexport OLD_KEY="sk-several"\n', { mode: 0o600 });
+    expect(resolveSecret({ env: 'A' }, 'x', { A: 'sk-env' }).reveal()).toBe('sk-env');
+    expect(resolveSecret({ file: own }, 'x', {}).reveal()).toBe('sk-own');
+    expect(resolveSecret({ file: several, name: 'OLD_KEY' }, 'x', {}).reveal()).toBe('sk-several');
+  });
+
+  test('to a file that others may read is refused with the command that mends it', async () => {
+    const file = join(await scratchDirectory(), 'key');
+    await writeFile(file, 'sk-open\n', { mode: 0o600 });
+    await chmod(file, 0o640);
+    expect(messageOf(() => resolveSecret({ file }, 'targets.prod.knownKeys.0.key', {}))).toBe(
+      `targets.prod.knownKeys.0.key: found mode 0640 on ${file}; expected 0600 for a file with a secret; run: chmod 600 ${file}`,
+    );
+  });
+
+  test('to what is not there or empty is refused by its place in the configuration', async () => {
+    const directory = await scratchDirectory();
+    const empty = join(directory, 'empty');
+    await writeFile(empty, '\n', { mode: 0o600 });
+    const where = 'targets.prod.database.url';
+    expect(messageOf(() => resolveSecret({ env: 'NONE' }, where, {}))).toMatch(
+      /^targets\.prod\.database\.url: found no value in the variable NONE/,
+    );
+    expect(messageOf(() => resolveSecret({ env: 'NONE' }, where, { NONE: '' }))).toMatch(/found no value/);
+    expect(messageOf(() => resolveSecret({ file: empty }, where, {}))).toContain(`found an empty ${empty}`);
+    expect(messageOf(() => resolveSecret({ file: join(directory, 'no') }, where, {}))).toContain(
+      'found ENOENT',
+    );
+    expect(messageOf(() => resolveSecret({ file: empty, name: 'KEY' }, where, {}))).toContain(
+      'found no value for KEY',
+    );
+  });
+});

@@ -1,0 +1,131 @@
+import pg from 'pg';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
+import { Secret } from '../../src/rotation/secret.ts';
+import {
+  beforeSalt,
+  masterKey,
+  previous,
+  sealed,
+  silent,
+  startTestServer,
+  type TestDatabase,
+} from './database.ts';
+
+let server: Awaited<ReturnType<typeof startTestServer>>;
+let lab: TestDatabase;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  await server.server.createUser('rotator');
+  await server.server.createUser('proxy');
+});
+afterAll(() => server.stop());
+beforeEach(async () => {
+  lab = await server.create();
+});
+afterEach(() => lab.close());
+
+/** What is found by the role `rotator`, by code. */
+async function findings(): Promise<ReadonlyMap<string, { severity: string; next: string; where: string }>> {
+  const url = new URL(lab.url);
+  url.username = 'rotator';
+  const database = createRotationDatabase({ connectionString: new Secret(url.href) });
+  try {
+    return new Map((await database.inspect()).map((finding) => [finding.code, finding]));
+  } finally {
+    await database.close();
+  }
+}
+
+test('a superuser finds nothing to say about an ordinary database', async () => {
+  expect(await lab.rotationDatabase().inspect()).toEqual([]);
+});
+
+test('a role without rights is told what to run, and with it nothing is left to say', async () => {
+  const first = await findings();
+  expect([...first.keys()].sort()).toEqual(['missing-privileges', 'no-journal-schema']);
+  for (const { severity, next } of first.values()) {
+    expect(severity).toBe('blocking');
+    await lab.client.query(next.slice(next.indexOf(': ') + 2));
+  }
+  expect([...(await findings()).keys()]).toEqual([]);
+});
+
+test('row-level security that may hide rows blocks', async () => {
+  await lab.client
+    .query(`grant create on database ${pg.escapeIdentifier(new URL(lab.url).pathname.slice(1))} to rotator;
+    grant select, update on all tables in schema public to rotator;
+    alter table "LiteLLM_CredentialsTable" enable row level security`);
+  expect([...(await findings()).values()]).toMatchObject([
+    {
+      code: 'row-security',
+      severity: 'blocking',
+      where: expect.stringContaining('LiteLLM_CredentialsTable'),
+    },
+  ]);
+});
+
+test("triggers are listed: LiteLLM's own as a note, one that can alter a row as a warning", async () => {
+  await lab.client.query(`create function f() returns trigger language plpgsql as $$ begin return new; end $$;
+    create trigger litellm_mcp_catalog_revision after update on "LiteLLM_MCPServerTable" execute function f();
+    create trigger theirs before update on "LiteLLM_Config" for each row execute function f()`);
+  expect(await lab.rotationDatabase().inspect()).toMatchObject([
+    { severity: 'warning', code: 'update-trigger', where: 'table LiteLLM_Config' },
+    { severity: 'note', code: 'update-trigger', where: 'table LiteLLM_MCPServerTable' },
+  ]);
+});
+
+test('a database that takes no writes, and one that is not LiteLLM’s, block', async () => {
+  await lab.client.query(
+    `alter database ${pg.escapeIdentifier(new URL(lab.url).pathname.slice(1))} set default_transaction_read_only = on`,
+  );
+  expect(await lab.rotationDatabase().inspect()).toMatchObject([
+    { severity: 'blocking', code: 'database-read-only' },
+  ]);
+  expect(await lab.rotationDatabase({ schema: 'elsewhere' }).inspect()).toMatchObject([
+    { code: 'database-read-only' },
+    { severity: 'blocking', code: 'no-litellm-tables' },
+  ]);
+});
+
+test("sessions of the proxy's role are seen, ours and other roles' are not", async () => {
+  const url = new URL(lab.url);
+  url.username = 'proxy';
+  const proxy = new pg.Client({ connectionString: url.href, application_name: 'litellm proxy' });
+  await proxy.connect();
+  const database = lab.rotationDatabase({ proxyRole: 'proxy' });
+  expect(await database.proxySessions()).toMatchObject([
+    { role: 'proxy', application: 'litellm proxy', client: '127.0.0.1' },
+  ]);
+  await proxy.end();
+  await expect.poll(() => database.proxySessions()).toEqual([]);
+  // The owner of the tables is postgres, as which the test itself is connected.
+  expect(await lab.rotationDatabase().proxySessions()).toMatchObject([{ role: 'postgres' }]);
+});
+
+test('an inventory names what is skipped, what is sealed twice, unreadable, or known by clients', async () => {
+  await lab.client.query('create table "Keyed" (secret text primary key, other text)');
+  await lab.client.query('insert into "Keyed" values ($1, $2)', [
+    sealed('PLAIN-in-a-key'),
+    sealed('PLAIN-beside'),
+  ]);
+  const { lines, values, rows, columns, skipped } = await lab
+    .rotationDatabase({ extraSkippedTables: ['LiteLLM_Config'] })
+    .inventory([previous, beforeSalt], masterKey.from, silent);
+  const remarks = lines
+    .filter(({ remark }) => remark !== '')
+    .map(({ table, key, remark, values: n }) => [table, key, remark, n]);
+  expect(remarks).toEqual([
+    ['Keyed', 'salt key', 'not carried over', 1],
+    ['LiteLLM_CredentialsTable', null, 'unreadable', 1],
+    ['LiteLLM_CredentialsTable', 'salt key', 'sealed twice', 1],
+    ['LiteLLM_SpendLogs', 'salt key', 'not carried over', 1],
+  ]);
+  expect(lines.filter(({ key }) => key === 'master key').reduce((sum, line) => sum + line.values, 0)).toBe(6);
+  expect({ values, rows, columns }).toEqual({ values: 142, rows: 56, columns: 12 });
+  expect(skipped.map(({ table, why }) => [table, why])).toEqual([
+    ['LiteLLM_Config', 'excluded by configuration'],
+    ['LiteLLM_SpendLogs', 'request log'],
+  ]);
+});

@@ -1,0 +1,43 @@
+import { Client } from '@temporalio/client';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { startTemporal, type Temporal } from '../../lab/temporal.ts';
+import type { Activities } from '../../src/activities/index.ts';
+import { loadWorkflowBundle } from '../../src/temporal/workflow-bundle.ts';
+import { searchAttributes } from '../../src/workflows/messages.ts';
+
+/** A real Temporal with the real workflows; what the activities do is up to each test. */
+export interface Harness {
+  readonly client: Client;
+  readonly temporal: Temporal;
+  /** Runs a worker with these activities on its own task queue while `work` runs. */
+  withWorker<T>(activities: Activities, work: (taskQueue: string) => Promise<T>): Promise<T>;
+  stop(): Promise<void>;
+}
+
+export async function startHarness(): Promise<Harness> {
+  Runtime.install({
+    logger: new DefaultLogger('ERROR'),
+    telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
+  });
+  const temporal = await startTemporal({
+    searchAttributes: Object.fromEntries(
+      Object.values(searchAttributes).map(({ name }) => [name, 'Keyword'] as const),
+    ),
+  });
+  const connection = await NativeConnection.connect({ address: temporal.address });
+  const workflowBundle = await loadWorkflowBundle();
+  let count = 0;
+  return {
+    client: new Client({ connection }),
+    temporal,
+    async withWorker(activities, work) {
+      const taskQueue = `test-${(count += 1)}`;
+      const worker = await Worker.create({ connection, taskQueue, workflowBundle, activities });
+      return worker.runUntil(work(taskQueue));
+    },
+    async stop() {
+      await connection.close();
+      await temporal.stop();
+    },
+  };
+}

@@ -1,0 +1,339 @@
+import { ApplicationFailure, WorkflowFailedError } from '@temporalio/client';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Activities } from '../../src/activities/index.ts';
+import type { RotationResult, RotationStatus } from '../../src/rotation/status.ts';
+import { resumeUpdate, rollbackUpdate, statusQuery, workflowTypes } from '../../src/workflows/messages.ts';
+import { createFakeActivities, type FakeDeployment } from './fake-activities.ts';
+import { type Harness, startHarness } from './harness.ts';
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await startHarness();
+});
+afterAll(() => harness.stop());
+
+let runs = 0;
+const start = (taskQueue: string, ...args: unknown[]) =>
+  harness.client.workflow.start(workflowTypes.rotate, { taskQueue, workflowId: `run-${(runs += 1)}`, args });
+
+const untouched = {
+  database: 'previous',
+  secrets: 'previous',
+  service: 'running',
+  lease: null,
+  canary: false,
+  staged: false,
+  slot: false,
+};
+const rotated = { ...untouched, database: 'pending', secrets: 'pending' };
+const call = (activity: Activities[keyof Activities], args: never[]) =>
+  (activity as (...input: never[]) => Promise<unknown>)(...args);
+const fail = (message: string) => () => Promise.reject(ApplicationFailure.nonRetryable(message, 'WrongKey'));
+
+async function failureOf(promise: Promise<unknown>): Promise<ApplicationFailure> {
+  const error = await promise.then(
+    () => new Error('it did not fail'),
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(WorkflowFailedError);
+  return (error as WorkflowFailedError).cause as ApplicationFailure;
+}
+
+/** Waits until the rotation says that it needs a person. */
+async function untilNeedsPerson(handle: Awaited<ReturnType<typeof start>>): Promise<RotationStatus> {
+  for (;;) {
+    const status = await handle.query(statusQuery);
+    if (status.outcome === 'needs a person') return status;
+    await sleep(50);
+  }
+}
+
+describe('forward', () => {
+  test('ends on the new keys with nothing left over, and says what it did', async () => {
+    const { activities, deployment } = createFakeActivities();
+    const result = await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod', requestedBy: 'ada', reason: 'TICKET-1' });
+      return (await handle.result()) as RotationResult;
+    });
+    expect(deployment).toMatchObject(rotated);
+    expect(result).toMatchObject({
+      outcome: 'rotated',
+      target: 'prod',
+      requestedBy: 'ada',
+      reason: 'TICKET-1',
+      reencrypted: { values: 3, rows: 2, lateValues: 0 },
+      fingerprints: { previous: { master: 'aaaa-aaaa' }, current: { master: 'cccc-cccc' } },
+    });
+    expect(result.outageMs).toBeGreaterThanOrEqual(0);
+  });
+
+  test('a dry run makes the plan and touches nothing', async () => {
+    const { activities, deployment } = createFakeActivities();
+    const result = await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod', dryRun: true });
+      return (await handle.result()) as RotationResult;
+    });
+    expect(result).toMatchObject({ outcome: 'planned', plan: { blocked: false, database: { values: 3 } } });
+    expect(deployment).toMatchObject(untouched);
+    expect(deployment.calls).not.toContain('generateKeys');
+  });
+});
+
+describe('back', () => {
+  const steps: (keyof Activities)[] = [
+    'generateKeys',
+    'installCanary',
+    'stageValues',
+    'stopService',
+    'proveFenced',
+    'swapValues',
+    'writeSecrets',
+    'startService',
+    'awaitReady',
+    'verifyKeys',
+    'verifyModels',
+    'verifyCanary',
+    'verifyDatabase',
+    'watchServiceLog',
+    'removeCanary',
+    'recordEvidence',
+  ];
+  test.for(steps)('ends on the previous keys when %s fails after it took effect', async (name) => {
+    let failures = 0;
+    const { activities, deployment } = createFakeActivities((_, originals) => ({
+      [name]: async (...args: never[]) => {
+        const result = await call(originals[name], args);
+        // Only the first time: a compensation may need the same activity.
+        if ((failures += 1) === 1) throw ApplicationFailure.nonRetryable('it failed for good', 'WrongKey');
+        return result;
+      },
+    }));
+    const failure = await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod' });
+      return failureOf(handle.result());
+    });
+    expect(deployment).toMatchObject(untouched);
+    expect(failure).toMatchObject({
+      type: 'RolledBack',
+      message:
+        'rotation of prod failed and was rolled back, every file and value as before, on the previous keys: it failed for good',
+    });
+    expect(failure.stack ?? '').not.toContain('node_modules');
+  });
+
+  test('refuses blocking findings before anything is touched, and names all of them', async () => {
+    const blocking = { severity: 'blocking', where: 'file:1', found: 'a', expected: 'b', next: 'c' } as const;
+    const { activities, deployment } = createFakeActivities(() => ({
+      inspectService: async () => ({
+        description: 'unit',
+        detail: 'active',
+        decryptionErrors: 0,
+        findings: [
+          { ...blocking, code: 'one' },
+          { ...blocking, code: 'two', where: 'file:2' },
+        ],
+      }),
+    }));
+    const failure = await harness.withWorker(activities, async (taskQueue) =>
+      failureOf((await start(taskQueue, { target: 'prod' })).result()),
+    );
+    expect(failure.type).toBe('Refused');
+    expect(failure.message).toContain('2 findings to mend first, nothing was changed');
+    expect(failure.message).toContain('file:1: found a; expected b; c');
+    expect(failure.message).toContain('file:2');
+    expect(deployment).toMatchObject(untouched);
+    expect(deployment.calls).not.toContain('generateKeys');
+  });
+
+  test.for([[{ target: 'prod', kyes: ['salt'] }], ['{"target":"prod"}'], []] as unknown[][])(
+    'fails at once with one sentence for the input %j',
+    async (args) => {
+      const { activities, deployment } = createFakeActivities();
+      const failure = await harness.withWorker(activities, async (taskQueue) =>
+        failureOf((await start(taskQueue, ...args)).result()),
+      );
+      expect(failure).toMatchObject({ type: 'BadRequest', nonRetryable: true });
+      expect(failure.message).toMatch(/^the input is not a rotation request: [^\n]+$/);
+      expect(deployment.calls).toEqual([]);
+    },
+  );
+
+  test.for(['installCanary', 'stageValues', 'swapValues', 'startService', 'watchServiceLog'] as const)(
+    'a cancellation during %s ends restored',
+    async (name) => {
+      let reached = () => {};
+      const running = new Promise<void>((resolve) => {
+        reached = resolve;
+      });
+      let calls = 0;
+      const { activities, deployment } = createFakeActivities((_, originals) => ({
+        [name]: async (...args: never[]) => {
+          if ((calls += 1) > 1) return call(originals[name], args);
+          reached();
+          await sleep(300);
+          throw ApplicationFailure.nonRetryable('ended in the middle', 'ServiceFailed');
+        },
+      }));
+      await harness.withWorker(activities, async (taskQueue) => {
+        const handle = await start(taskQueue, { target: 'prod' });
+        await running;
+        await handle.cancel();
+        await handle.result().catch(() => undefined);
+      });
+      expect(deployment).toMatchObject(untouched);
+    },
+  );
+});
+
+describe('a rollback that fails', () => {
+  const broken = (deployment: FakeDeployment, mended: () => boolean): Partial<Activities> => ({
+    verifyKeys: async ({ side }) => {
+      if (side === 'pending' && !mended())
+        throw ApplicationFailure.nonRetryable('the proxy refuses the new key', 'WrongKey');
+    },
+    restoreSecrets: async () => {
+      if (!mended())
+        throw ApplicationFailure.nonRetryable('/root/.007: somebody changed it', 'ChangedElsewhere');
+      deployment.secrets = 'previous';
+      return { written: 1, alreadyDone: 0 };
+    },
+  });
+
+  test('keeps both keys, says what every part is on, and goes back when a person says so', async () => {
+    let mended = false;
+    const { activities, deployment } = createFakeActivities((state) => broken(state, () => mended));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod' });
+      const { problem } = await untilNeedsPerson(handle);
+      expect(problem).toContain('the proxy refuses the new key');
+      expect(problem).toContain('The rollback then failed: /root/.007: somebody changed it');
+      expect(problem).toContain(
+        'Database: pending key. Secret files: pending. Service: stopped. Both keys are kept.',
+      );
+      expect(deployment.slot).toBe(true);
+      const { typedSearchAttributes } = await handle.describe();
+      expect(typedSearchAttributes.getAll().map(({ value }) => value)).toContain('needs a person');
+      mended = true;
+      await handle.executeUpdate(rollbackUpdate);
+      expect(await failureOf(handle.result())).toMatchObject({ type: 'RolledBack' });
+    });
+    expect(deployment).toMatchObject(untouched);
+  });
+
+  test('goes forward instead when a person says resume, without doing twice what stage did', async () => {
+    let mended = false;
+    const { activities, deployment } = createFakeActivities((state) => broken(state, () => mended));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod' });
+      await untilNeedsPerson(handle);
+      mended = true;
+      await handle.executeUpdate(resumeUpdate);
+      expect(await handle.result()).toMatchObject({ outcome: 'rotated' });
+    });
+    expect(deployment).toMatchObject(rotated);
+    expect(deployment.calls.filter((name) => name === 'generateKeys')).toHaveLength(1);
+  });
+
+  test('waits through a restart of the worker', async () => {
+    let mended = false;
+    const { activities, deployment } = createFakeActivities((state) => broken(state, () => mended));
+    const queue = await harness.withWorker(activities, async (taskQueue) => {
+      await untilNeedsPerson(await start(taskQueue, { target: 'prod' }));
+      return taskQueue;
+    });
+    expect(queue).toMatch(/^test-/);
+    mended = true;
+    const handle = harness.client.workflow.getHandle(`run-${runs}`);
+    const { NativeConnection, Worker } = await import('@temporalio/worker');
+    const { loadWorkflowBundle } = await import('../../src/temporal/workflow-bundle.ts');
+    const connection = await NativeConnection.connect({ address: harness.temporal.address });
+    const worker = await Worker.create({
+      connection,
+      taskQueue: queue,
+      workflowBundle: await loadWorkflowBundle(),
+      activities,
+    });
+    await worker.runUntil(async () => {
+      await handle.executeUpdate(rollbackUpdate);
+      await handle.result().catch(() => undefined);
+    });
+    await connection.close();
+    expect(deployment).toMatchObject(untouched);
+  });
+
+  test('refuses a decision that nobody waits for', async () => {
+    const { activities } = createFakeActivities(() => ({
+      stageValues: () => sleep(400, { values: 3, rows: 2 }),
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod' });
+      await expect(handle.executeUpdate(resumeUpdate)).rejects.toMatchObject({
+        cause: { message: 'the rotation does not wait for a person' },
+      });
+      await handle.result();
+    });
+  });
+
+  test('past the pivot there is no way back: what remains is finished on resume', async () => {
+    let mended = false;
+    const { activities, deployment } = createFakeActivities((state) => ({
+      destroyPreviousKeys: async () => {
+        if (!mended) await fail('the slot cannot be removed')();
+        state.slot = false;
+        state.staged = false;
+      },
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod' });
+      const { problem } = await untilNeedsPerson(handle);
+      expect(problem).toContain(
+        'the new keys are in force and verified; what remains failed: the slot cannot be removed',
+      );
+      await expect(handle.executeUpdate(rollbackUpdate)).rejects.toMatchObject({
+        cause: { message: 'the previous keys are destroyed, so there is no way back; send "resume"' },
+      });
+      mended = true;
+      await handle.executeUpdate(resumeUpdate);
+      expect(await handle.result()).toMatchObject({ outcome: 'rotated' });
+    });
+    expect(deployment).toMatchObject(rotated);
+  });
+});
+
+describe('after a terminate', () => {
+  test.for(['installCanary', 'stageValues', 'proveFenced', 'writeSecrets', 'verifyKeys'] as const)(
+    'the next rotation leads back what was ended during %s, and then rotates',
+    async (name) => {
+      let ended: string | null = null;
+      let end = () => {};
+      const over = new Promise<void>((resolve) => {
+        end = resolve;
+      });
+      const { activities, deployment } = createFakeActivities((state, originals) => ({
+        takeLease: async ({ rotation }) => {
+          if (state.lease !== null && state.lease !== rotation) return { unfinished: state.lease };
+          state.lease = rotation;
+          return { unfinished: null };
+        },
+        [name]: async (...args: never[]) => {
+          if (ended === null) {
+            ended = state.lease;
+            await over;
+            return undefined;
+          }
+          return call(originals[name], args);
+        },
+      }));
+      await harness.withWorker(activities, async (taskQueue) => {
+        const handle = await start(taskQueue, { target: 'prod' });
+        while (ended === null) await sleep(20);
+        await handle.terminate('a test');
+        const next = await start(taskQueue, { target: 'prod' });
+        expect(await next.result()).toMatchObject({ outcome: 'rotated' });
+        end();
+      });
+      expect(deployment).toMatchObject(rotated);
+    },
+  );
+});
