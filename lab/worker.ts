@@ -35,7 +35,7 @@ export async function startWorker(options: WorkerOptions): Promise<WorkerProcess
     HOME: options.directory,
     TEMPORAL_ADDRESS: options.temporalAddress,
   };
-  const [command = process.execPath, ...args] = [
+  const [command, ...args] = [
     ...(options.launch ?? []),
     process.execPath,
     cliPath,

@@ -11,6 +11,7 @@ import {
   cutover,
   fence,
   preflight,
+  release,
   type Rotation,
   type Staged,
   stage,

@@ -49,7 +49,7 @@ async function untilNeedsPerson(handle: Awaited<ReturnType<typeof start>>): Prom
   }
 }
 
-describe('forward', () => {
+describe.concurrent('forward', () => {
   test('ends on the new keys with nothing left over, and says what it did', async () => {
     const { activities, deployment } = createFakeActivities();
     const result = await harness.withWorker(activities, async (taskQueue) => {
@@ -80,7 +80,7 @@ describe('forward', () => {
   });
 });
 
-describe('back', () => {
+describe.concurrent('back', () => {
   const steps: (keyof Activities)[] = [
     'generateKeys',
     'installCanary',
@@ -186,7 +186,7 @@ describe('back', () => {
   );
 });
 
-describe('a rollback that fails', () => {
+describe.concurrent('a rollback that fails', () => {
   const broken = (deployment: FakeDeployment, mended: () => boolean): Partial<Activities> => ({
     verifyKeys: async ({ side }) => {
       if (side === 'pending' && !mended())
@@ -238,13 +238,13 @@ describe('a rollback that fails', () => {
   test('waits through a restart of the worker', async () => {
     let mended = false;
     const { activities, deployment } = createFakeActivities((state) => broken(state, () => mended));
-    const queue = await harness.withWorker(activities, async (taskQueue) => {
-      await untilNeedsPerson(await start(taskQueue, { target: 'prod' }));
-      return taskQueue;
+    const [queue, workflowId] = await harness.withWorker(activities, async (taskQueue) => {
+      const first = await start(taskQueue, { target: 'prod' });
+      await untilNeedsPerson(first);
+      return [taskQueue, first.workflowId] as const;
     });
-    expect(queue).toMatch(/^test-/);
     mended = true;
-    const handle = harness.client.workflow.getHandle(`run-${runs}`);
+    const handle = harness.client.workflow.getHandle(workflowId);
     const { NativeConnection, Worker } = await import('@temporalio/worker');
     const { loadWorkflowBundle } = await import('../../src/temporal/workflow-bundle.ts');
     const connection = await NativeConnection.connect({ address: harness.temporal.address });
@@ -301,7 +301,7 @@ describe('a rollback that fails', () => {
   });
 });
 
-describe('after a terminate', () => {
+describe.concurrent('after a terminate', () => {
   test.for(['installCanary', 'stageValues', 'proveFenced', 'writeSecrets', 'verifyKeys'] as const)(
     'the next rotation leads back what was ended during %s, and then rotates',
     async (name) => {
