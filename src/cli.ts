@@ -8,6 +8,7 @@ const program = new Command('litellm-rotate')
   .description('Rotates the master key and the salt key of a LiteLLM deployment, durably.')
   .version('0.1.0')
   .exitOverride()
+  .enablePositionalOptions()
   .showHelpAfterError('litellm-rotate: hint: --help shows every command')
   .configureOutput({
     outputError: (text, write) => write(text.replace(/^error: /, 'litellm-rotate: error: ')),
@@ -138,6 +139,25 @@ program
     const settings = readConfig(findConfig(options.config, process.env));
     await using composition = compose(settings, process.env, () => Promise.resolve(false));
     process.exitCode = await doctor(composition, settings.taskQueue, options);
+  });
+
+program
+  .command('guard')
+  .description(
+    'refuse to start LiteLLM with a key that cannot open its database (for ExecStartPre=, or in front of a command)',
+  )
+  .argument('[command...]', 'run this when the key opens, in place of this process')
+  .option('--database-url <variable>', 'that holds the connection string', 'DATABASE_URL')
+  .option('--master-key <variable>', 'that holds the master key', 'LITELLM_MASTER_KEY')
+  .option('--salt-key <variable>', 'that holds the salt key', 'LITELLM_SALT_KEY')
+  .passThroughOptions()
+  .action(async (command: string[], options: { databaseUrl: string; masterKey: string; saltKey: string }) => {
+    const { guard } = await import('./guard.ts');
+    process.stderr.write(`litellm-rotate: guard: ${await guard(process.env, options)}\n`);
+    if (command.length > 0) {
+      const { become } = await import('./cli/become.ts');
+      become(command);
+    }
   });
 
 program.addHelpText(

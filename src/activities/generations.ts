@@ -25,12 +25,14 @@ export async function fingerprintsOf(ports: Ports, target: Target, pair: KeyPair
 
 /** How stored values are carried over. When the sealing key stays, nothing is: `known` is empty. */
 export function transitionOf(target: Target, { previous, pending }: KeyGenerations): Transition {
-  const to = signingKey(pending);
-  const label = pending.salt === undefined ? 'pending master key' : 'pending salt key';
-  const known = signingKey(previous).equals(to)
-    ? []
-    : knownKeys(previous, target.knownKeys).filter(({ key }) => !key.equals(to));
-  return { known, to: { label, key: to } };
+  const from = { label: previous.salt === undefined ? 'master key' : 'salt key', key: signingKey(previous) };
+  const to = {
+    label: pending.salt === undefined ? 'pending master key' : 'pending salt key',
+    key: signingKey(pending),
+  };
+  const stays = from.key.equals(to.key);
+  const known = stays ? [] : knownKeys(previous, target.knownKeys).filter(({ key }) => !key.equals(to.key));
+  return { known, from, to };
 }
 
 /** Every secret of a rotation, for the redactor. */

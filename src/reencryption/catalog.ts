@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { escapeIdentifier, escapeLiteral, type ClientBase } from 'pg';
 import type { CellShape } from './cell.ts';
 import { skippedRole, type SkippedRole } from './table-role.ts';
 
@@ -73,7 +73,7 @@ const readRelations = `
 
 /** Every table of the schema, in a fixed order (locks are taken in it). */
 export async function readCatalog(
-  client: pg.ClientBase,
+  client: ClientBase,
   schema: string,
   extraSkipped: readonly string[],
 ): Promise<readonly Relation[]> {
@@ -107,5 +107,5 @@ export function searched(catalog: readonly Relation[]): readonly Relation[] {
     .filter(({ columns }) => columns.length > 0);
 }
 
-export const quote = (name: string): string => pg.escapeIdentifier(name);
-export const literal = (text: string): string => pg.escapeLiteral(text);
+export const quote = (name: string): string => escapeIdentifier(name);
+export const literal = (text: string): string => escapeLiteral(text);

@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { Client, Pool, escapeIdentifier, type ClientBase, type PoolClient } from 'pg';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Secret } from '../rotation/secret.ts';
 import { databaseError } from './database-error.ts';
@@ -25,13 +25,9 @@ export interface Connections {
   /** Whether the connection string says that a pooler stands in between (Prisma's `pgbouncer=true`). */
   readonly pooled: boolean;
   /** Lends a session; each statement commits by itself. */
-  session<T>(doing: string, use: (client: pg.ClientBase) => Promise<T>): Promise<T>;
+  session<T>(doing: string, use: (client: ClientBase) => Promise<T>): Promise<T>;
   /** Lends a session within a transaction, committed when `use` resolves and rolled back when it rejects. */
-  transaction<T>(
-    doing: string,
-    mode: TransactionMode,
-    use: (client: pg.ClientBase) => Promise<T>,
-  ): Promise<T>;
+  transaction<T>(doing: string, mode: TransactionMode, use: (client: ClientBase) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -46,14 +42,14 @@ export function openConnections(options: ConnectionOptions): Connections {
   const target = readTarget(connectionString);
   const schema = options.schema ?? target.schema ?? 'public';
   const settings = sessionSettings(schema, lockTimeoutMs, statementTimeoutMs);
-  const pool = new pg.Pool({
+  const pool = new Pool({
     connectionString: connectionString.reveal(),
     application_name: applicationName,
     max: 4,
     idleTimeoutMillis: 10_000,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
-    onConnect: async (client: pg.ClientBase) => {
+    onConnect: async (client: ClientBase) => {
       await client.query(settings);
     },
   });
@@ -62,8 +58,8 @@ export function openConnections(options: ConnectionOptions): Connections {
 
   let closing: Promise<void> | undefined;
 
-  async function session<T>(doing: string, use: (client: pg.ClientBase) => Promise<T>): Promise<T> {
-    let client: pg.PoolClient;
+  async function session<T>(doing: string, use: (client: ClientBase) => Promise<T>): Promise<T> {
+    let client: PoolClient;
     try {
       client = await pool.connect();
     } catch (error) {
@@ -110,7 +106,7 @@ export function openConnections(options: ConnectionOptions): Connections {
 function sessionSettings(schema: string, lockTimeoutMs: number, statementTimeoutMs: number): string {
   return [
     // Triggers of LiteLLM's find their tables by it; pg_catalog stands in front of it implicitly.
-    `set search_path = ${pg.escapeIdentifier(schema)}`,
+    `set search_path = ${escapeIdentifier(schema)}`,
     `set timezone = 'UTC'`,
     `set datestyle = 'ISO, MDY'`,
     `set intervalstyle = 'postgres'`,
@@ -131,9 +127,9 @@ function readTarget(connectionString: Secret): {
   readonly pooled: boolean;
 } {
   const text = connectionString.reveal();
-  let client: pg.Client;
+  let client: Client;
   try {
-    client = new pg.Client({ connectionString: text });
+    client = new Client({ connectionString: text });
   } catch {
     throw new RotationError(
       failureTypes.refused,

@@ -19,7 +19,10 @@ export async function countSealed(
   others: readonly NamedKey[],
   progress?: ReportProgress,
 ): Promise<SealCount> {
-  const classify = createClassifier([expected, ...others.filter(({ key }) => !key.equals(expected.key))]);
+  const classify = createClassifier([
+    { label: 'expected', key: expected.key },
+    ...others.filter(({ key }) => !key.equals(expected.key)).map(({ key }) => ({ label: 'other', key })),
+  ]);
   const count = { underExpected: 0, underOthers: 0, unreadable: 0 };
   for (const relation of relations) {
     for await (const page of pages(client, selectCandidates(relation, relation.columns))) {
@@ -31,7 +34,7 @@ export async function countSealed(
             const found = classify(text);
             if (found === undefined || found.marker === 'resp_') return;
             if (found.layers.length === 0) count.unreadable += 1;
-            else if (found.layers.every((label) => label === expected.label)) count.underExpected += 1;
+            else if (found.layers.every((label) => label === 'expected')) count.underExpected += 1;
             else count.underOthers += 1;
           });
         }

@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { DatabaseError } from 'pg';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 
 /** Names from PostgreSQL's appendix "Error Codes", for those that a rotation may meet. */
@@ -45,8 +45,7 @@ const advice: Readonly<Record<string, string>> = {
 /** What Postgres or the network said, in words that hold no row: for the error's own message and its DETAIL may. */
 export function databaseError(error: unknown, doing: string): RotationError {
   if (error instanceof RotationError) return error;
-  if (error instanceof pg.DatabaseError && error.code !== undefined)
-    return refusedBy(error, error.code, doing);
+  if (error instanceof DatabaseError && error.code !== undefined) return refusedBy(error, error.code, doing);
   const code = errorCode(error);
   if (code !== undefined) {
     return failed(
@@ -70,12 +69,12 @@ export function databaseError(error: unknown, doing: string): RotationError {
 
 /** The SQLSTATE of an error that `databaseError` made, if Postgres gave one. */
 export function sqlState(error: unknown): string | undefined {
-  if (error instanceof pg.DatabaseError) return error.code;
+  if (error instanceof DatabaseError) return error.code;
   if (error instanceof RotationError) return error.facts?.sqlState as string | undefined;
   return undefined;
 }
 
-function refusedBy(error: pg.DatabaseError, code: string, doing: string): RotationError {
+function refusedBy(error: DatabaseError, code: string, doing: string): RotationError {
   const condition = conditions[code] ?? `class ${code.slice(0, 2)}`;
   // RAISE ... USING TABLE = may put anything into these fields; only those that Postgres itself fills in are names.
   const named = error.routine !== undefined && error.routine !== 'exec_stmt_raise';

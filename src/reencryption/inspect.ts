@@ -8,7 +8,7 @@ import { journalSchema } from './journal.ts';
 const oldestVersion = 130_000;
 
 /** A trigger that LiteLLM itself brings: it bumps a row of LiteLLM_Config at any update of an MCP server. */
-const knownTriggers: readonly string[] = ['litellm_mcp_catalog_revision'];
+const knownTriggers: ReadonlySet<string> = new Set(['litellm_mcp_catalog_revision']);
 
 interface Server {
   version: number;
@@ -32,7 +32,7 @@ const readServer = `
     has_database_privilege(current_database(), 'CREATE') as "canCreateSchema",
     coalesce(has_schema_privilege(j.oid, 'CREATE, USAGE'), false) and coalesce(pg_has_role(j.nspowner, 'USAGE'), false) as "canUseSchema",
     current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
-      - (select count(*) from pg_stat_activity where backend_type = 'client backend')::int as free
+      - (select count(*) from pg_stat_activity where coalesce(backend_type, 'client backend') = 'client backend')::int as free
   from pg_roles r left join pg_namespace j on j.nspname = '${journalSchema}' where r.rolname = current_user`;
 
 const readTables = `
@@ -193,7 +193,7 @@ async function judgeTriggers(
     relations.map(({ name }) => name),
   ]);
   return rows.map(({ table, name, before }): Finding => {
-    const known = knownTriggers.includes(name);
+    const known = knownTriggers.has(name);
     return {
       severity: before && !known ? 'warning' : 'note',
       code: 'update-trigger',

@@ -22,7 +22,7 @@ const versions: readonly string[] = [
     rotation text primary key,
     side text not null default 'previous' check (side in ('previous', 'pending')),
     -- The oldest transaction that was in progress when the swap held its locks, and the swap's own.
-    swap_horizon bigint, swap_xid bigint, swapped_at timestamptz, restored_at timestamptz,
+    swap_horizon bigint, swap_xid bigint, swapped_at timestamptz, restored_at timestamptz, dropped_at timestamptz,
     -- One text sealed with the pending key: a later attempt with another key is caught before it writes.
     canary text,
     report jsonb, plan jsonb, evidence jsonb

@@ -6,19 +6,21 @@ import type { SwapReport } from './port.ts';
 export interface Marker {
   readonly side: 'previous' | 'pending';
   readonly report: SwapReport | null;
+  /** The before-images are gone: there is no way back any more. */
+  readonly dropped: boolean;
   /** Rows that no transaction from here on has written are as the swap left them (a 32-bit id); null: look at all. */
   readonly swapHorizon: string | null;
   readonly swapXid: string | null;
 }
 
 const lockMarker = `
-  select side, report, (swap_horizon % 4294967296)::text as "swapHorizon", (swap_xid % 4294967296)::text as "swapXid",
+  select side, report, dropped_at is not null as dropped, (swap_horizon % 4294967296)::text as "swapHorizon", (swap_xid % 4294967296)::text as "swapXid",
     pg_snapshot_xmax(pg_current_snapshot())::text::bigint - swap_horizon between 0 and 2000000000 as usable
   from ${journalSchema}.rotation where rotation = $1 for update`;
 // A transaction that began before the swap may write after it, with a smaller id than the swap's: hence the horizon.
 const markPending = `
   update ${journalSchema}.rotation
-  set side = 'pending', report = $2, swapped_at = now(),
+  set side = 'pending', report = $2, swapped_at = now(), dropped_at = null,
     swap_horizon = pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
     swap_xid = pg_current_xact_id()::text::bigint
   where rotation = $1`;
@@ -34,10 +36,10 @@ export async function readMarker(client: pg.ClientBase, rotation: string): Promi
   const { rows } = await client.query<Marker & { usable: boolean | null }>(lockMarker, [rotation]);
   const [row] = rows;
   if (row === undefined) throw new Error('the journal does not know the rotation');
-  const { side, report, swapHorizon, swapXid, usable } = row;
+  const { side, report, dropped, swapHorizon, swapXid, usable } = row;
   return usable === true
-    ? { side, report, swapHorizon, swapXid }
-    : { side, report, swapHorizon: null, swapXid: null };
+    ? { side, report, dropped, swapHorizon, swapXid }
+    : { side, report, dropped, swapHorizon: null, swapXid: null };
 }
 
 export async function markSwapped(

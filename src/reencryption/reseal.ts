@@ -19,8 +19,8 @@ const deepestLayer = 8;
  * Each new text is opened again and compared before it is returned; `CountMismatch` when it differs.
  */
 export function createReseal(from: readonly NamedKey[], to: NamedKey): Reseal {
-  const others = from.filter(({ key }) => !key.equals(to.key));
-  const ring = createKeyRing([...others, to]);
+  const others = from.filter(({ key }) => !key.equals(to.key)).map(({ key }) => ({ label: 'other', key }));
+  const ring = createKeyRing([...others, { label: 'target', key: to.key }]);
   const target = createValueCipher(to.key);
 
   function reseal(text: string, layer: number): string | undefined {
@@ -28,7 +28,7 @@ export function createReseal(from: readonly NamedKey[], to: NamedKey): Reseal {
     const hit = ring.open(text);
     if (hit === undefined || hit.opened.marker === 'resp_') return undefined;
     const inner = layer < deepestLayer ? resealInside(hit.opened.plaintext, layer) : undefined;
-    if (inner === undefined && hit.label === to.label) return undefined;
+    if (inner === undefined && hit.label === 'target') return undefined;
     const plaintext = inner ?? hit.opened.plaintext;
     const sealed = target.seal(plaintext, hit.opened);
     const check = target.open(sealed);

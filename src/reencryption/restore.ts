@@ -1,16 +1,17 @@
+import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Fence, ReportProgress } from '../rotation/fence.ts';
 import { assertSameKey } from './canary.ts';
 import { carryOver } from './carry-over.ts';
-import { readCatalog, searched } from './catalog.ts';
+import { closingSearch } from './closing-search.ts';
 import type { Connections } from './connection.ts';
 import { holdLease } from './lease.ts';
 import { markRestored, readMarker } from './marker.ts';
 import { restoreTokenRow } from './master-token.ts';
 import type { RestoreReport, Transition } from './port.ts';
 import { createReseal } from './reseal.ts';
-import type { StageOptions } from './stage.ts';
+import { refuseKeyless, type StageOptions } from './stage.ts';
 import { registerRelations } from './staged-relation.ts';
-import { lockTables } from './table-locks.ts';
+import { lockSearched } from './table-locks.ts';
 
 /**
  * Back to the previous key in one transaction. Each cell that is as the swap left it becomes what it was, byte for
@@ -28,21 +29,24 @@ export function restore(
     await holdLease(client, fence);
     const marker = await readMarker(client, fence.rotation);
     if (marker.side === 'previous') return { rows: 0, resealedValues: 0 };
+    if (marker.dropped) throw noWayBack(fence.rotation);
 
     await assertSameKey(client, fence.rotation, transition.to);
     const relations =
       transition.known.length === 0
         ? []
-        : searched(await readCatalog(client, connections.schema, options.extraSkippedTables ?? []));
-    await lockTables(
+        : await lockSearched(client, connections, options.extraSkippedTables ?? []);
+    const from = transition.from ?? transition.known[0] ?? transition.to;
+    // Where the sealing key is not rotated, values written since are as the previous generation reads them.
+    const reseal = from.key.equals(transition.to.key) ? () => undefined : createReseal([transition.to], from);
+    await refuseKeyless(
       client,
-      connections,
-      relations.map(({ name }) => name),
+      relations.filter(({ key }) => key === undefined),
+      reseal,
     );
     const staged = await registerRelations(client, fence.rotation, transition, relations);
     // The master key's row may be a staged row, which is known by the name that it had before.
     await restoreTokenRow(client, connections.schema, fence.rotation);
-    const from = transition.from ?? transition.known[0] ?? transition.to;
     const carried = await carryOver(
       client,
       fence,
@@ -50,14 +54,30 @@ export function restore(
       {
         source: 'after',
         target: 'before',
-        // Where the sealing key is not rotated, values written since are as the previous generation reads them.
-        reseal: from.key.equals(transition.to.key) ? () => undefined : createReseal([transition.to], from),
+        reseal,
         horizon: ({ done }) => (done ? marker.swapHorizon : null),
         except: marker.swapXid,
       },
       progress,
     );
+    // Values may go back to several keys: only that none is left under the one that goes is known.
+    if (!from.key.equals(transition.to.key)) {
+      await closingSearch(client, relations, {
+        reached: from,
+        leaving: [transition.to],
+        values: carried.values,
+        expected: 0,
+      });
+    }
     await markRestored(client, fence.rotation);
     return { rows: carried.rows, resealedValues: carried.resealed };
   });
+}
+
+function noWayBack(rotation: string): RotationError {
+  return new RotationError(
+    failureTypes.refused,
+    `rotation ${rotation} is finished and its before-images are destroyed; to leave the new key, rotate again`,
+    { facts: { rotation } },
+  );
 }

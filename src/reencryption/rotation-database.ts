@@ -90,6 +90,7 @@ const recordDocument = {
 const othersStaged = `select 1 from ${journalSchema}.staged_relation where rotation <> $1 and rows > 0 limit 1`;
 const dropRows = `delete from ${journalSchema}.staged using ${journalSchema}.staged_relation as r where relation_id = r.id and r.rotation = $1`;
 const dropRelations = `delete from ${journalSchema}.staged_relation where rotation = $1`;
+const markDropped = `update ${journalSchema}.rotation set dropped_at = now() where rotation = $1`;
 const dropImages = `delete from ${journalSchema}.token_image where rotation = $1`;
 
 async function dropStaged(client: pg.ClientBase, fence: Fence, side: 'previous' | 'pending'): Promise<void> {
@@ -107,4 +108,5 @@ async function dropStaged(client: pg.ClientBase, fence: Fence, side: 'previous' 
   await client.query(shared ? dropRows : `truncate ${journalSchema}.staged, ${journalSchema}.token_image`);
   await client.query(dropImages, [fence.rotation]);
   await client.query(dropRelations, [fence.rotation]);
+  await client.query(markDropped, [fence.rotation]);
 }

@@ -47,7 +47,7 @@ export interface PageSize {
   readonly bytes: number;
 }
 
-export const defaultPage: PageSize = { rows: 500, bytes: 4 * 1024 * 1024 };
+export const defaultPage: PageSize = { rows: 250, bytes: 4 * 1024 * 1024 };
 
 /**
  * Reads a query page by page through a server-side cursor; the next page is under way while the caller works on this
@@ -87,7 +87,7 @@ async function fetchRows(client: pg.ClientBase, text: string): Promise<Row[]> {
   const last = Array.isArray(answer)
     ? (answer as pg.QueryArrayResult[]).at(-1)
     : (answer as pg.QueryArrayResult);
-  return (last?.rows ?? []) as unknown as Row[];
+  return last?.rows ?? [];
 }
 
 /** As many rows as keep the next page within its bytes, judged by this one: a page of large documents stays small. */

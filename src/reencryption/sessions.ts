@@ -9,11 +9,12 @@ export interface ProxySession {
   readonly client: string;
 }
 
-// The database and the role of a session are visible to everybody; its application only to its own role and to monitors.
+// The database and the role of a session are visible to everybody; the rest, its kind too, only to its own role and to
+// members of pg_read_all_stats: what is not visible counts as a session, or the proof would be empty.
 const readSessions = `
   select pid, usename as role, coalesce(application_name, '') as application, coalesce(host(client_addr), 'local') as client
   from pg_stat_activity
-  where datname = current_database() and backend_type = 'client backend'
+  where datname = current_database() and coalesce(backend_type, 'client backend') = 'client backend'
     and usename = coalesce($1, (select pg_get_userbyid(c.relowner) from pg_class c join pg_namespace n on n.oid = c.relnamespace
       where n.nspname = $2 and c.relname = '${tokenTable}'))
     and pid <> pg_backend_pid() and application_name is distinct from '${applicationName}'

@@ -1,17 +1,37 @@
 import type pg from 'pg';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
-import { quote } from './catalog.ts';
+import { quote, readCatalog, searched, type Relation } from './catalog.ts';
 import type { Connections } from './connection.ts';
 import { databaseError, sqlState } from './database-error.ts';
 
 const lockNotAvailable = '55P03';
 
 /**
- * Keeps writers out of the tables until the transaction ends; readers go on. All searched tables, not only those that
- * hold something: a value that is written in the meantime to a table that held none would be under a key that is gone.
- * Conflicts with autovacuum, which Postgres ends by itself after deadlock_timeout.
+ * The searched tables, with writers kept out of them until the transaction ends; readers go on. All of them, not only
+ * those that hold something: a value that is written in the meantime to a table that held none would be under a key
+ * that is gone. Conflicts with autovacuum, which Postgres ends by itself after deadlock_timeout.
  */
-export async function lockTables(
+export async function lockSearched(
+  client: pg.ClientBase,
+  connections: Connections,
+  extraSkipped: readonly string[],
+): Promise<readonly Relation[]> {
+  const read = async (): Promise<readonly Relation[]> =>
+    searched(await readCatalog(client, connections.schema, extraSkipped));
+  const seen = (await read()).map(({ name }) => name);
+  await lockTables(client, connections, seen);
+  // Read again behind the locks: a column could have been added before they were granted.
+  const locked = await read();
+  const missed = locked.map(({ name }) => name).filter((name) => !seen.includes(name));
+  if (missed.length === 0) return locked;
+  throw new RotationError(
+    failureTypes.databaseFailed,
+    `tables were created while the others were locked: ${missed.join(', ')}; nothing was changed; try again when nobody changes the schema`,
+    { facts: { tables: missed } },
+  );
+}
+
+async function lockTables(
   client: pg.ClientBase,
   connections: Connections,
   tables: readonly string[],

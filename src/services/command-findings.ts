@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Finding } from '../rotation/finding.ts';
-import type { CommandLook, CommandServiceOptions } from './command-service.ts';
+import type { CommandLook, CommandServiceOptions } from './command-options.ts';
 import { programPath } from './host.ts';
 
 /** What stands in the way of driving a service with these programs; runs none of them. */

@@ -53,13 +53,11 @@ describe.skipIf(major < 15)('packaging/database-role.sql', () => {
     const { hostname, port, username, password: adminPassword } = adminUrl();
     const env = {
       PATH: process.env['PATH'] ?? '',
-      ...{
-        PGHOST: hostname,
-        PGPORT: port,
-        PGUSER: username,
-        PGPASSWORD: adminPassword,
-        PGDATABASE: 'litellm',
-      },
+      PGHOST: hostname,
+      PGPORT: port,
+      PGUSER: username,
+      PGPASSWORD: adminPassword,
+      PGDATABASE: 'litellm',
       ROTATE_DATABASE_PASSWORD: password,
     };
     const flags = settings.flatMap((setting) => ['--set', setting]);
@@ -176,7 +174,10 @@ describe.skipIf(major < 15)('packaging/database-role.sql', () => {
       };
       const env = {
         PATH: process.env['PATH'] ?? '',
-        ...{ PGHOST: hostname, PGPORT: port, PGPASSWORD: adminPassword, POSTGRES_USER: 'postgres' },
+        PGHOST: hostname,
+        PGPORT: port,
+        PGPASSWORD: adminPassword,
+        POSTGRES_USER: 'postgres',
         ...passwords,
       };
       // In the container, the file is mounted there.

@@ -75,8 +75,13 @@ describe('packaging/litellm-rotate.yaml.example', () => {
       const { taskQueue, targets } = parseConfig(text, path);
       const { database, secrets, service, proxy, observe, fenceTimeout } = targets['prod'] ?? {};
       return {
-        ...{ taskQueue, observe, fenceTimeout, saltKey: secrets?.saltKey, readyTimeout: proxy?.readyTimeout },
-        ...{ schema: database?.schema, lockTimeout: database?.lockTimeout },
+        taskQueue,
+        observe,
+        fenceTimeout,
+        saltKey: secrets?.saltKey,
+        readyTimeout: proxy?.readyTimeout,
+        schema: database?.schema,
+        lockTimeout: database?.lockTimeout,
         scope: service?.type === 'systemd' && service.scope,
       };
     };
@@ -84,11 +89,19 @@ describe('packaging/litellm-rotate.yaml.example', () => {
   });
 
   test('mentions every key but those of the other kinds of service', async () => {
-    const others = ['start', 'stop', 'status', 'environment', 'workingDirectory', 'log'].concat(
-      ...['projectDirectory', 'files', 'projectName', 'service', 'docker'],
-    );
+    const others = new Set([
+      'start',
+      'stop',
+      'status',
+      'environment',
+      'workingDirectory',
+      'log',
+      'projectDirectory',
+      'projectName',
+      'docker',
+    ]);
     const text = await read(path);
-    const missing = keys.filter((key) => !others.includes(key) && !new RegExp(`\\b${key}:`).test(text));
+    const missing = keys.filter((key) => !others.has(key) && !new RegExp(`\\b${key}:`).test(text));
     expect(missing).toEqual([]);
   });
 

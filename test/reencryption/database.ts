@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import pg from 'pg';
+import { Client, escapeIdentifier } from 'pg';
 import { startPostgres, type Postgres } from '../../lab/postgres.ts';
 import { createValueCipher } from '../../src/litellm/cipher.ts';
 import type { SealedShape } from '../../src/litellm/sealed-value.ts';
@@ -62,7 +62,7 @@ const rows: readonly (() => readonly [string, readonly unknown[]])[] = [
       JSON.stringify({
         model: sealed(`openai/gpt-${at}`),
         api_key: sealed(`PLAIN-key-${at}`, at % 7 === 0 ? beforeSalt : previous, at % 2 === 0 ? legacy : v2),
-        note: `${'ä'.repeat(at)}`,
+        note: 'ä'.repeat(at),
         use_in_pass_through: false,
         nested: { [sealed('a key stays')]: [1, sealed(`PLAIN-nested-${at}`)] },
       }),
@@ -139,7 +139,7 @@ const rows: readonly (() => readonly [string, readonly unknown[]])[] = [
 
 export interface TestDatabase {
   readonly url: string;
-  readonly client: pg.Client;
+  readonly client: Client;
   /** A new view of it, closed with it. */
   rotationDatabase(options?: Partial<RotationDatabaseOptions>): RotationDatabase;
   close(): Promise<void>;
@@ -153,7 +153,7 @@ export async function startTestServer(): Promise<{
 }> {
   const server = await startPostgres();
   await server.createDatabase('seeded');
-  const seeding = new pg.Client({ connectionString: server.url('seeded') });
+  const seeding = new Client({ connectionString: server.url('seeded') });
   await seeding.connect();
   await seeding.query(tables);
   for (const row of rows) {
@@ -168,7 +168,7 @@ export async function startTestServer(): Promise<{
       const name = `test_${(made += 1)}`;
       await server.createDatabase(name, 'seeded');
       const url = server.url(name);
-      const client = new pg.Client({ connectionString: url });
+      const client = new Client({ connectionString: url });
       client.on('error', () => undefined);
       await client.connect();
       const opened: RotationDatabase[] = [];
@@ -199,7 +199,7 @@ export async function begin(database: RotationDatabase, rotation = 'r-1'): Promi
 
 /** Every row of every table of the schema as text, by table: what a restore must give back. */
 export async function dump(
-  client: pg.Client,
+  client: Client,
   except: readonly string[] = [],
 ): Promise<Record<string, readonly string[]>> {
   const { rows: found } = await client.query<{ name: string }>(
@@ -209,7 +209,7 @@ export async function dump(
   for (const { name } of found) {
     if (except.includes(name)) continue;
     const { rows: texts } = await client.query<{ row: string }>(
-      `select a::text as row from ${pg.escapeIdentifier(name)} as a order by 1`,
+      `select a::text as row from ${escapeIdentifier(name)} as a order by 1`,
     );
     result[name] = texts.map(({ row }) => row);
   }
@@ -218,7 +218,7 @@ export async function dump(
 
 /** Every string that opens with one of the keys, in every table, with its plaintext: found by brute force, without src/reencryption. */
 export async function plaintexts(
-  client: pg.Client,
+  client: Client,
   keys: readonly NamedKey[],
 ): Promise<readonly { label: string; plaintext: string }[]> {
   const found: { label: string; plaintext: string }[] = [];

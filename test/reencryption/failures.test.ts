@@ -1,11 +1,11 @@
 import { execa } from 'execa';
 import { once } from 'node:events';
-import pg from 'pg';
+import { Client, escapeLiteral } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { applicationName } from '../../src/reencryption/connection.ts';
 import type { RotationDatabase } from '../../src/reencryption/port.ts';
 import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
-import { RotationError } from '../../src/rotation/failure.ts';
+import type { RotationError } from '../../src/rotation/failure.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 import {
   begin,
@@ -60,7 +60,7 @@ describe('another session', () => {
     const fence = await begin(database);
     await database.stage(transition, fence, silent, never);
     const before = await dump(lab.client);
-    const holder = new pg.Client({ connectionString: lab.url, application_name: 'a busy proxy' });
+    const holder = new Client({ connectionString: lab.url, application_name: 'a busy proxy' });
     await holder.connect();
     await holder.query('begin');
     await holder.query(
@@ -95,7 +95,7 @@ describe('another session', () => {
     const swapping = patient.swap(transition, masterKey, fence, silent);
     const waiting = `select 1 from pg_stat_activity where application_name = '${applicationName}' and wait_event = 'advisory'`;
     await expect.poll(async () => (await lab.client.query(waiting)).rowCount, { timeout: 10_000 }).toBe(1);
-    const writer = new pg.Client({ connectionString: lab.url, options: '-c lock_timeout=200' });
+    const writer = new Client({ connectionString: lab.url, options: '-c lock_timeout=200' });
     await writer.connect();
     for (const table of ['"LiteLLM_SSOIdentityAssertion"', 'gate', '"Awkward ""Names"""']) {
       await expect(writer.query(`delete from ${table}`)).rejects.toMatchObject({ code: '55P03' });
@@ -291,7 +291,7 @@ describe('what an error tells', () => {
       await lab.client.query('select assertion_b64 as value from "LiteLLM_SSOIdentityAssertion"')
     ).rows[0].value as string;
     await lab.client.query(
-      `alter table "LiteLLM_SSOIdentityAssertion" add constraint frozen check (assertion_b64 = ${pg.escapeLiteral(value)})`,
+      `alter table "LiteLLM_SSOIdentityAssertion" add constraint frozen check (assertion_b64 = ${escapeLiteral(value)})`,
     );
     const error = await failure(database.swap(transition, masterKey, fence, silent));
     expect(error.message).toMatch(

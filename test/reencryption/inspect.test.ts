@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { Client, escapeIdentifier } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
 import { Secret } from '../../src/rotation/secret.ts';
@@ -54,7 +54,7 @@ test('a role without rights is told what to run, and with it nothing is left to 
 
 test('row-level security that may hide rows blocks', async () => {
   await lab.client
-    .query(`grant create on database ${pg.escapeIdentifier(new URL(lab.url).pathname.slice(1))} to rotator;
+    .query(`grant create on database ${escapeIdentifier(new URL(lab.url).pathname.slice(1))} to rotator;
     grant select, update on all tables in schema public to rotator;
     alter table "LiteLLM_CredentialsTable" enable row level security`);
   expect([...(await findings()).values()]).toMatchObject([
@@ -78,7 +78,7 @@ test("triggers are listed: LiteLLM's own as a note, one that can alter a row as 
 
 test('a database that takes no writes, and one that is not LiteLLM’s, block', async () => {
   await lab.client.query(
-    `alter database ${pg.escapeIdentifier(new URL(lab.url).pathname.slice(1))} set default_transaction_read_only = on`,
+    `alter database ${escapeIdentifier(new URL(lab.url).pathname.slice(1))} set default_transaction_read_only = on`,
   );
   expect(await lab.rotationDatabase().inspect()).toMatchObject([
     { severity: 'blocking', code: 'database-read-only' },
@@ -92,7 +92,7 @@ test('a database that takes no writes, and one that is not LiteLLM’s, block', 
 test("sessions of the proxy's role are seen, ours and other roles' are not", async () => {
   const url = new URL(lab.url);
   url.username = 'proxy';
-  const proxy = new pg.Client({ connectionString: url.href, application_name: 'litellm proxy' });
+  const proxy = new Client({ connectionString: url.href, application_name: 'litellm proxy' });
   await proxy.connect();
   const database = lab.rotationDatabase({ proxyRole: 'proxy' });
   expect(await database.proxySessions()).toMatchObject([

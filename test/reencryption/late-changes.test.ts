@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { RotationDatabase } from '../../src/reencryption/port.ts';
 import {
@@ -115,7 +115,7 @@ describe('between stage and swap', () => {
     const current = new Map<string, string>();
     let count = 0;
     const writing = (async () => {
-      const client = new pg.Client({ connectionString: lab.url });
+      const client = new Client({ connectionString: lab.url });
       await client.connect();
       while (!writes.signal.aborted) {
         count += 1;

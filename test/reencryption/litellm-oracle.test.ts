@@ -42,15 +42,7 @@ beforeAll(async () => {
     signingKey: from.key.reveal(),
   });
   await proxy.stop();
-  await expect
-    .poll(() =>
-      withClient(
-        postgres.adminUrl,
-        async (client) =>
-          (await client.query(`select 1 from pg_stat_activity where datname = 'ours'`)).rowCount,
-      ),
-    )
-    .toBe(0);
+  // Postgres itself waits up to 5 s for the proxy's last sessions to end.
   await postgres.createDatabase('theirs', 'ours');
   database = createRotationDatabase({ connectionString: new Secret(url) });
   before = await withClient(url, (client) => dump(client));
@@ -157,11 +149,10 @@ async function placed(client: Parameters<typeof dump>[0]): Promise<ReadonlyMap<s
     );
     for (const row of rows) {
       for (const [path, text] of leaves(row.value)) {
-        for (const { label, key: secret } of [from, to]) {
-          const plaintext = opened(text, label === from.label ? from : to);
-          if (plaintext !== undefined && secret !== undefined) {
-            found.set([table, row.key, column, path].join(' / '), { label, plaintext });
-          }
+        for (const key of [from, to]) {
+          const plaintext = opened(text, key);
+          if (plaintext === undefined) continue;
+          found.set([table, row.key, column, path].join(' / '), { label: key.label, plaintext });
         }
       }
     }

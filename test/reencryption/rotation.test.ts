@@ -271,6 +271,9 @@ describe('the way back', () => {
     await database.dropStaged(fence, 'pending');
     expect(await database.observe('r-1')).toEqual({ side: 'pending', staged: 0 });
     expect(await one('select count(*)::int as n from litellm_rotate.staged')).toEqual({ n: 0 });
+    await expect(database.restore(transition, masterKey, fence, silent)).rejects.toMatchObject({
+      type: 'Refused',
+    });
   });
 });
 

@@ -6,7 +6,6 @@ test('a secret shows itself to nobody who only prints it', () => {
   const secret = new Secret('sk-very-secret');
   const printed = [
     String(secret),
-    `${secret}`,
     JSON.stringify({ secret }),
     inspect({ secret }, { depth: 9, showHidden: true }),
   ];

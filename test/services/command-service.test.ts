@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createCommandService, pidIn } from '../../src/services/command-service.ts';
-import type { CommandServiceOptions } from '../../src/services/command-service.ts';
+import type { CommandServiceOptions } from '../../src/services/command-options.ts';
 import { never, newestFence, staleFence } from './fences.ts';
 
 const program = join(import.meta.dirname, 'fixtures/daemon.sh');

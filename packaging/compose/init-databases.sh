@@ -1,0 +1,23 @@
+#!/bin/sh
+# Makes the databases of LiteLLM and Temporal and a role for each, and the role of the worker. Postgres' image runs it
+# once, on an empty volume. Passwords come from the environment and pass through no argument and no log.
+set -eu
+: "${LITELLM_DATABASE_PASSWORD:?}" "${TEMPORAL_DATABASE_PASSWORD:?}" "${ROTATE_DATABASE_PASSWORD:?}"
+
+psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --username="$POSTGRES_USER" --dbname=postgres <<'SQL'
+-- A statement that fails is logged as it stands.
+set log_statement = none;
+set log_min_error_statement = panic;
+\getenv litellm LITELLM_DATABASE_PASSWORD
+\getenv temporal TEMPORAL_DATABASE_PASSWORD
+create role litellm login password :'litellm';
+create role temporal login password :'temporal';
+create database litellm owner litellm;
+create database temporal owner temporal;
+create database temporal_visibility owner temporal;
+-- Nobody but its owner, and whom it is granted to, connects to a database.
+revoke connect on database litellm, temporal, temporal_visibility, postgres from public;
+SQL
+
+psql --no-psqlrc --quiet --username="$POSTGRES_USER" --dbname=litellm \
+  --set=role=litellm_rotate --set=owner=litellm --file=/packaging/database-role.sql
