@@ -46,10 +46,13 @@ begin;
 -- The journal of a rotation is in a schema of its own, litellm_rotate, which the worker makes.
 grant connect, create on database :"DBNAME" to :"role";
 
--- Values are read and replaced. Rows are neither added nor removed, so there is no INSERT and no DELETE. UPDATE also
+-- Values are read and replaced. Rows are neither added nor removed, so there is no INSERT and no DELETE, but for one
+-- table: a trigger of LiteLLM's on its MCP servers writes there, with the rights of whoever updates them. UPDATE also
 -- allows the lock that keeps writers out during the cutover.
 grant usage on schema :"schema" to :"role";
 grant select, update on all tables in schema :"schema" to :"role";
+select format('grant insert on %I.%I to %I', :'schema', 'LiteLLM_Config', :'role')
+where to_regclass(format('%I.%I', :'schema', 'LiteLLM_Config')) is not null \gexec
 
 -- And on the tables that an upgrade of LiteLLM adds: without it, the next rotation would be refused by its preflight.
 alter default privileges for role :"owner" in schema :"schema" grant select, update on tables to :"role";

@@ -88,10 +88,11 @@ function refusedBy(error: DatabaseError, code: string, doing: string): RotationE
   const where = place.length > 0 ? ` (${place.join(', ')})` : '';
   const hint = advice[code] === undefined ? '' : `; ${advice[code]}`;
   const facts: Record<string, unknown> = { sqlState: code, condition };
-  return failed(
-    `Postgres refused with ${code} ${condition}${where} while ${doing}; nothing of that transaction was kept${hint}`,
-    facts,
-  );
+  const message = `Postgres refused with ${code} ${condition}${where} while ${doing}; nothing of that transaction was kept${hint}`;
+  // A right that is missing is not there a second later either.
+  return code === '42501'
+    ? new RotationError(failureTypes.refused, message, { facts })
+    : failed(message, facts);
 }
 
 function failed(message: string, facts: Record<string, unknown>): RotationError {

@@ -12,9 +12,9 @@ const write = `
   on conflict (only_row) do update set sealed = excluded.sealed`;
 const read = `select sealed from ${journalSchema}.guard`;
 const planted = `select to_regclass('${journalSchema}.guard') is not null as found`;
-const ownerOfTables = `
-  select pg_get_userbyid(c.relowner) as role from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  where n.nspname = $1 and c.relname = '${tokenTable}'`;
+const readRole = `
+  select rolname as role from pg_roles where rolname = coalesce($1, (select pg_get_userbyid(c.relowner)
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $2 and c.relname = '${tokenTable}'))`;
 
 /**
  * Leaves a text sealed with the key that the database is under from this transaction on, where LiteLLM's own role can
@@ -28,9 +28,9 @@ export async function plantGuard(
 ): Promise<void> {
   const sealed = createValueCipher(key).seal(plaintext, { format: 'v2', marker: '', alphabet: 'urlsafe' });
   await client.query(write, [sealed]);
-  const role = proxyRole ?? (await client.query<{ role: string }>(ownerOfTables, [schema])).rows[0]?.role;
-  if (role === undefined) return;
-  const name = client.escapeIdentifier(role);
+  const { rows } = await client.query<{ role: string }>(readRole, [proxyRole ?? null, schema]);
+  if (rows[0] === undefined) return;
+  const name = client.escapeIdentifier(rows[0].role);
   await client.query(`grant usage on schema ${journalSchema} to ${name}`);
   await client.query(`grant select on ${journalSchema}.guard to ${name}`);
 }

@@ -48,6 +48,11 @@ const readTriggers = `
   where n.nspname = $1 and c.relname = any ($2) and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype::int & 16 = 16
   order by 1, 2`;
 
+const triggerTarget = 'LiteLLM_Config';
+const mayInsert = `
+  select current_user as role, has_table_privilege(c.oid, 'INSERT') as may
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = '${triggerTarget}'`;
+
 /** What could keep a rotation from its work in this database. Reads only. */
 export async function inspect(
   client: pg.ClientBase,
@@ -192,7 +197,7 @@ async function judgeTriggers(
     schema,
     relations.map(({ name }) => name),
   ]);
-  return rows.map(({ table, name, before }): Finding => {
+  const findings = rows.map(({ table, name, before }): Finding => {
     const known = knownTriggers.has(name);
     return {
       severity: before && !known ? 'warning' : 'note',
@@ -206,6 +211,24 @@ async function judgeTriggers(
         before && !known ? 'read its function; a rotation that it alters is rolled back' : 'nothing to do',
     };
   });
+  if (rows.some(({ name }) => knownTriggers.has(name)))
+    findings.push(...(await judgeTriggerRights(client, schema)));
+  return findings;
+}
+
+/** A trigger runs with the rights of whoever updates the table: LiteLLM's own inserts a row elsewhere. */
+async function judgeTriggerRights(client: pg.ClientBase, schema: string): Promise<Finding[]> {
+  const { rows } = await client.query<{ role: string; may: boolean }>(mayInsert, [schema]);
+  return rows
+    .filter(({ may }) => !may)
+    .map(({ role }) => ({
+      severity: 'blocking',
+      code: 'trigger-needs-insert',
+      where: `table ${triggerTarget}`,
+      found: `role ${role} without INSERT, which LiteLLM's trigger on its MCP servers needs when one is re-encrypted`,
+      expected: 'INSERT on this one table',
+      next: `run as its owner: grant insert on ${quote(schema)}.${quote(triggerTarget)} to ${quote(role)}`,
+    }));
 }
 
 function someOf(names: readonly string[]): string {

@@ -53,6 +53,11 @@ const versions: readonly string[] = [
     rotation text not null references litellm_rotate.rotation,
     columns text[] not null, before text[] not null, after text[] not null
   );
+  -- One text under the key that the database is under, for LiteLLM's host to try its own key on before a start.
+  create table litellm_rotate.guard (
+    only_row boolean primary key default true check (only_row),
+    sealed text not null
+  );
   insert into litellm_rotate.lease default values;
   `,
 ];

@@ -4,6 +4,7 @@ import { assertSameKey } from './canary.ts';
 import { carryOver } from './carry-over.ts';
 import { closingSearch } from './closing-search.ts';
 import type { Connections } from './connection.ts';
+import { plantGuard } from './guard.ts';
 import { holdLease } from './lease.ts';
 import { markRestored, readMarker } from './marker.ts';
 import { restoreTokenRow } from './master-token.ts';
@@ -69,6 +70,7 @@ export function restore(
         expected: 0,
       });
     }
+    await plantGuard(client, connections.schema, options.proxyRole, from);
     await markRestored(client, fence.rotation);
     return { rows: carried.rows, resealedValues: carried.resealed };
   });

@@ -14,10 +14,7 @@ import { readProxySessions } from './sessions.ts';
 import { stage, type StageOptions } from './stage.ts';
 import { swap } from './swap.ts';
 
-export interface RotationDatabaseOptions extends ConnectionOptions, StageOptions {
-  /** The role that LiteLLM's proxies connect as. @default the owner of its tables */
-  readonly proxyRole?: string;
-}
+export type RotationDatabaseOptions = ConnectionOptions & StageOptions;
 
 /**
  * A rotation's view of one LiteLLM database. Opens sessions when they are needed (at most four) and never more than

@@ -15,6 +15,8 @@ import { finishRelations, writeStagedRows, type StagedRow } from './staged-rows.
 import { createThrottle } from './throttle.ts';
 
 export interface StageOptions {
+  /** The role that LiteLLM's proxies connect as. @default the owner of its tables */
+  readonly proxyRole?: string;
   /** Rows a batch. @default 250: more are hardly faster, and hold more memory */
   readonly batchSize?: number;
   /** The highest mean rate of writing. @default no limit */

@@ -4,6 +4,7 @@ import { assertSameKey } from './canary.ts';
 import { carryOver } from './carry-over.ts';
 import { closingSearch } from './closing-search.ts';
 import type { Connections } from './connection.ts';
+import { plantGuard } from './guard.ts';
 import { holdLease } from './lease.ts';
 import { markSwapped, readMarker } from './marker.ts';
 import { moveTokenRow } from './master-token.ts';
@@ -61,6 +62,7 @@ export function swap(
     });
     const tokenRow = await moveTokenRow(client, connections.schema, fence.rotation, masterKey);
     const report = { values: carried.values, rows: carried.rows, lateValues: carried.resealed, tokenRow };
+    await plantGuard(client, connections.schema, options.proxyRole, transition.to);
     await markSwapped(client, fence.rotation, report);
     return report;
   });

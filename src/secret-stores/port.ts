@@ -67,6 +67,9 @@ export interface SecretStore {
     rotation: string,
     fence: Fence,
   ): Promise<{ readonly written: number; readonly alreadyDone: number }>;
-  /** Destroys the slot. Refuses unless every part is on the side named, so that no key is destroyed that is still needed. */
+  /**
+   * Destroys the slot. Refuses unless every part is on the side named, so that no key is destroyed that is still needed.
+   * On the previous side also a part that somebody else changed will do, when no part holds anything of the pending one.
+   */
   discard(rotation: string, fence: Fence, expected: 'previous' | 'pending'): Promise<void>;
 }

@@ -205,7 +205,7 @@ export async function verify(
     );
   await scan('Scan the database');
   await progress.run(
-    proxy.watchServiceLog,
+    service.watchServiceLog,
     { ...job, tolerate: plan.service.decryptionErrors > 0 },
     "Watch the service's log for decryption errors",
     ({ lines, errors, seconds }) =>

@@ -76,6 +76,17 @@ test("triggers are listed: LiteLLM's own as a note, one that can alter a row as 
   ]);
 });
 
+test("LiteLLM's trigger on its MCP servers needs an INSERT elsewhere: without it a rotation blocks, and says what to run", async () => {
+  await lab.client.query(`create function f() returns trigger language plpgsql as $$ begin return new; end $$;
+    create trigger litellm_mcp_catalog_revision after update on "LiteLLM_MCPServerTable" execute function f();
+    grant create on database ${escapeIdentifier(new URL(lab.url).pathname.slice(1))} to rotator;
+    grant select, update on all tables in schema public to rotator`);
+  const finding = (await findings()).get('trigger-needs-insert');
+  expect(finding).toMatchObject({ severity: 'blocking', where: 'table LiteLLM_Config' });
+  await lab.client.query((finding?.next ?? '').replace(/^.*: /, ''));
+  expect([...(await findings()).keys()]).toEqual(['update-trigger']);
+});
+
 test('a database that takes no writes, and one that is not LiteLLM’s, block', async () => {
   await lab.client.query(
     `alter database ${escapeIdentifier(new URL(lab.url).pathname.slice(1))} set default_transaction_read_only = on`,

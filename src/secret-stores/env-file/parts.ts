@@ -22,14 +22,8 @@ export async function observeParts(fs: FileSystem, slot: Slot): Promise<readonly
 }
 
 async function sideOfPart(fs: FileSystem, part: SlotPart): Promise<ObservedPart['side']> {
-  let image: FileImage;
-  try {
-    image = await readImage(fs, part.path);
-  } catch (error) {
-    if (error instanceof RotationError && error.facts?.['errno'] === 'ENOENT') return 'changed';
-    throw error;
-  }
-  if (!sameIdentity(image, part)) return 'changed';
+  const image = await imageOf(fs, part);
+  if (image === undefined || !sameIdentity(image, part)) return 'changed';
   if (image.bytes.equals(part.before)) return 'previous';
   return image.bytes.equals(part.after) ? 'pending' : 'changed';
 }
@@ -39,6 +33,35 @@ export function sideOf(parts: readonly ObservedPart[]): StoreSide {
   if (sides.has('changed')) return 'changed';
   if (sides.size > 1) return 'mixed';
   return sides.has('pending') ? 'pending' : 'previous';
+}
+
+/**
+ * Whether no file was brought to the pending side, so that the pending keys are in force nowhere: an edit of somebody
+ * else's is then no reason to keep them. A file that is gone proves nothing.
+ */
+export async function neverPromoted(
+  fs: FileSystem,
+  { previous, pending }: Slot,
+  parts: readonly ObservedPart[],
+): Promise<boolean> {
+  if (parts.some(({ side }) => side === 'pending')) return false;
+  const made = [pending.master, pending.salt].filter(
+    (key): key is string => key !== undefined && key !== previous.master && key !== previous.salt,
+  );
+  for (const { part } of parts.filter(({ side }) => side === 'changed')) {
+    const image = await imageOf(fs, part);
+    if (image === undefined || made.some((key) => image.bytes.includes(key))) return false;
+  }
+  return true;
+}
+
+async function imageOf(fs: FileSystem, part: SlotPart): Promise<FileImage | undefined> {
+  try {
+    return await readImage(fs, part.path);
+  } catch (error) {
+    if (error instanceof RotationError && error.facts?.['errno'] === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 /** Fences out older attempts, before anything is looked at; see `replaceFile`. */

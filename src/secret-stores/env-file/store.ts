@@ -13,7 +13,7 @@ import { lookAtFile } from './file-findings.ts';
 import { attempt } from './file-system.ts';
 import type { FileSystem } from './file-system.ts';
 import type { EnvFileStoreOptions } from './options.ts';
-import { carryOver, observeParts, sideOf, takeOver } from './parts.ts';
+import { carryOver, neverPromoted, observeParts, sideOf, takeOver } from './parts.ts';
 import { createSlotDirectory } from './slot-directory.ts';
 import type { SlotDirectory } from './slot-directory.ts';
 import type { Slot, SlotPart } from './slot.ts';
@@ -172,7 +172,9 @@ export function createEnvFileStore(
       await takeOver(fs, slot, fence);
       const parts = await observeParts(fs, slot);
       const side = sideOf(parts);
-      if (side !== expected) {
+      // Somebody edited a file before the cutover: nothing of this rotation is in it, and the edit is theirs to keep.
+      const untouched = expected === 'previous' && (await neverPromoted(fs, slot, parts));
+      if (side !== expected && !untouched) {
         const where = parts.map((part) => `${part.part.path}: ${part.side}`).join(', ');
         throw new RotationError(
           failureTypes.changedElsewhere,

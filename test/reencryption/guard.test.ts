@@ -1,0 +1,145 @@
+import { execa } from 'execa';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { canRunSystemd, startSystemdBox } from '../../lab/systemd-box.ts';
+import { cliPath } from '../../lab/worker.ts';
+import type { NamedKey } from '../../src/rotation/keys.ts';
+import {
+  begin,
+  masterKey,
+  never,
+  pending,
+  previous,
+  silent,
+  startTestServer,
+  type TestDatabase,
+  transition,
+} from './database.ts';
+
+let server: Awaited<ReturnType<typeof startTestServer>>;
+let lab: TestDatabase;
+beforeAll(async () => {
+  server = await startTestServer();
+  await server.server.createUser('proxy');
+});
+afterAll(() => server.stop());
+beforeEach(async () => {
+  lab = await server.create();
+});
+afterEach(() => lab.close());
+
+/** `litellm-rotate guard` with the environment that LiteLLM would get, as LiteLLM's own role. */
+async function guard(environment: Record<string, string>, ...command: string[]) {
+  const url = new URL(lab.url);
+  url.username = 'proxy';
+  const { exitCode, stdout, stderr } = await execa(process.execPath, [cliPath, 'guard', ...command], {
+    env: { DATABASE_URL: url.href, PATH: process.env['PATH'], ...environment },
+    extendEnv: false,
+    reject: false,
+  });
+  return { exitCode, stdout, stderr };
+}
+
+/** A database whose values were swapped from the previous to the pending key. */
+async function swapped() {
+  const database = lab.rotationDatabase({ proxyRole: 'proxy' });
+  const fence = await begin(database);
+  await database.stage(transition, fence, silent, never);
+  await database.swap(transition, masterKey, fence, silent);
+  return { database, fence };
+}
+
+const salt = (key: NamedKey) => ({ LITELLM_MASTER_KEY: 'sk-master', LITELLM_SALT_KEY: key.key.reveal() });
+
+describe('the guard', () => {
+  test('lets LiteLLM start while nothing was ever rotated, as there is nothing to hold the key against', async () => {
+    expect(await guard(salt(previous))).toMatchObject({ exitCode: 0 });
+  });
+
+  test('after the swap it refuses the previous key, and after the restore the pending one', async () => {
+    const { database, fence } = await swapped();
+
+    const refused = await guard(salt(previous));
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr).toMatch(/LITELLM_SALT_KEY: found a key that does not open the database/);
+    expect(refused.stderr).not.toContain(previous.key.reveal());
+    expect(await guard(salt(pending))).toMatchObject({ exitCode: 0 });
+
+    await database.restore(transition, masterKey, fence, silent);
+    expect(await guard(salt(pending))).toMatchObject({ exitCode: 1 });
+    expect(await guard(salt(previous))).toMatchObject({ exitCode: 0 });
+  });
+
+  test('an empty salt key counts as set, as it does for LiteLLM', async () => {
+    await swapped();
+    const asMaster = { LITELLM_MASTER_KEY: pending.key.reveal() };
+    expect(await guard(asMaster)).toMatchObject({ exitCode: 0 });
+    expect(await guard({ ...asMaster, LITELLM_SALT_KEY: '' })).toMatchObject({ exitCode: 1 });
+  });
+
+  test('becomes the command that stands behind it, with its exit code', async () => {
+    const ran = await guard(salt(previous), 'sh', '-c', 'echo "$LITELLM_MASTER_KEY"; exit 7');
+    expect(ran).toMatchObject({ exitCode: 7, stdout: 'sk-master' });
+  });
+
+  test('refuses when the database cannot be asked, without its password', async () => {
+    const { exitCode, stderr } = await guard({
+      ...salt(previous),
+      DATABASE_URL: 'postgresql://u:hunter2@127.0.0.1:1/x',
+    });
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain('Postgres cannot be reached (ECONNREFUSED)');
+    expect(stderr).not.toContain('hunter2');
+  });
+});
+
+const why = canRunSystemd();
+if (why !== undefined) console.log(`the guard in a real unit is not tested: ${why}`);
+
+describe.skipIf(why !== undefined)('ExecStartPre=litellm-rotate guard', () => {
+  test('a host that reboots in the middle of a cutover does not start LiteLLM with the key of the other side', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'guard-'));
+    const keyFile = join(directory, 'keys.env');
+    const writeKeys = (key: NamedKey) =>
+      writeFile(
+        keyFile,
+        `DATABASE_URL=${lab.url}\nLITELLM_MASTER_KEY=sk-m\nLITELLM_SALT_KEY=${key.key.reveal()}\n`,
+        {
+          mode: 0o600,
+        },
+      );
+    await writeKeys(previous);
+    // Wanted by the target that a boot reaches, as an enabled unit is.
+    const box = await startSystemdBox({
+      units: {
+        'litellm.service': `[Service]
+Type=exec
+EnvironmentFile=${keyFile}
+ExecStartPre=${process.execPath} ${cliPath} guard
+ExecStart=/bin/sleep infinity
+`,
+      },
+    });
+    const boot = async () => {
+      await box.run('systemctl', ['start', 'litellm.service']);
+      return (await box.run('systemctl', ['is-active', 'litellm.service'])).stdout;
+    };
+    try {
+      expect(await boot()).toBe('active');
+      await box.run('systemctl', ['stop', 'litellm.service']);
+      // The swap is committed, the files are not written yet.
+      await swapped();
+      expect(await boot()).toBe('failed');
+      const { stdout } = await box.run('journalctl', ['-u', 'litellm.service', '-o', 'cat']);
+      expect(stdout).toContain('LITELLM_SALT_KEY: found a key that does not open the database');
+      expect(stdout).not.toContain(previous.key.reveal());
+      await writeKeys(pending);
+      expect(await boot()).toBe('active');
+    } finally {
+      await box.stop();
+      await rm(directory, { recursive: true });
+    }
+  });
+});
