@@ -11,16 +11,21 @@ export function createLeaseActivities(ports: Ports) {
     },
 
     /**
-     * Takes the lease. A lease whose workflow has ended (terminated, timed out) is not broken here: its rotation is
-     * returned as `unfinished`, for the workflow to converge first.
+     * Takes the lease, and says what it found of this rotation (a workflow that was reset begins again in the middle).
+     * A lease whose workflow has ended (terminated, timed out) is not broken here: its rotation is returned as
+     * `unfinished`, for the workflow to converge first.
      */
     async takeLease(
       job: Job & { workflowId: string; runId: string },
-    ): Promise<{ unfinished: string | null }> {
-      const { database } = ports.target(job.target);
+    ): Promise<{ unfinished: string | null; found: 'nothing' | 'a beginning' | 'an end' }> {
+      const { database, store } = ports.target(job.target);
       await database.prepareJournal();
       const { acquired, holder } = await database.acquireLease(job);
-      if (acquired) return { unfinished: null };
+      if (acquired) {
+        if ((await store.observe(job.rotation)).prepared) return { unfinished: null, found: 'a beginning' };
+        const { side } = await database.observe(job.rotation);
+        return { unfinished: null, found: side === 'pending' ? 'an end' : 'nothing' };
+      }
       if (await ports.isRunning(holder.workflowId, holder.rotation)) {
         throw new RotationError(
           failureTypes.leaseHeld,
@@ -29,7 +34,7 @@ export function createLeaseActivities(ports: Ports) {
           { facts: { ...holder } },
         );
       }
-      return { unfinished: holder.rotation };
+      return { unfinished: holder.rotation, found: 'nothing' };
     },
 
     async releaseLease(job: Job): Promise<{ released: boolean }> {

@@ -30,6 +30,14 @@ export function refusedPlan(plan: Plan): ApplicationFailure {
   );
 }
 
+/** A workflow that was reset after its end. */
+export function endedAlready(target: string): ApplicationFailure {
+  return plain(
+    `found that this rotation of ${target} has ended with the new keys in force; expected one that has not; start another instead of resetting this workflow`,
+    failureTypes.badRequest,
+  );
+}
+
 /** The type of the failure of a rotation that went back. */
 export const rolledBack = 'RolledBack';
 

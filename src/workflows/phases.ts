@@ -5,6 +5,7 @@ import { makePlan, type Plan } from '../rotation/plan.ts';
 import type { RotationRequest } from '../rotation/request.ts';
 import type { createCompensations } from './compensations.ts';
 import { converge } from './convergence.ts';
+import { endedAlready } from './failures.ts';
 import { looks, proxy, secrets, service, swaps, undo, values } from './policies.ts';
 import type { Progress } from './progress.ts';
 import type { Compensations } from './saga.ts';
@@ -76,7 +77,8 @@ export async function preflight(
   return { plan, digest };
 }
 
-async function takeLease({ job, progress }: Rotation): Promise<void> {
+async function takeLease(rotation: Rotation): Promise<void> {
+  const { job, progress } = rotation;
   const { workflowId, runId } = workflowInfo();
   const take = () =>
     progress.run(
@@ -86,10 +88,30 @@ async function takeLease({ job, progress }: Rotation): Promise<void> {
       ({ unfinished }) =>
         unfinished === null ? '' : `held by rotation ${unfinished}, whose workflow has ended`,
     );
-  const { unfinished } = await take();
-  if (unfinished === null) return;
-  await converge({ target: job.target, rotation: unfinished }, progress);
-  await take();
+  let taken = await take();
+  if (taken.unfinished !== null) {
+    await converge({ target: job.target, rotation: taken.unfinished }, progress);
+    taken = await take();
+  }
+  if (taken.found === 'an end') throw endedAlready(job.target);
+  if (taken.found === 'a beginning') await beginAgain(rotation);
+}
+
+/**
+ * A workflow that was reset knows nothing of what it did. Every step back is put on the list, and what was cut over is
+ * led back; the pending keys and what is staged under them are kept, and used again.
+ */
+async function beginAgain({ job, progress, undo: steps, back }: Rotation): Promise<void> {
+  const parts = await progress.run(
+    looks.observeParts,
+    job,
+    'Look at what this rotation did before its workflow was reset',
+    (seen) => `database: ${seen.database} key, secret files: ${seen.secrets}, service: ${seen.service}`,
+  );
+  for (const step of [back.pendingKeys, back.canary, back.stagedValues]) steps.add(step);
+  if (parts.running && parts.database === 'previous' && parts.secrets === 'previous') return;
+  for (const step of [back.stop, back.swap, back.secrets, back.start]) steps.add(step);
+  await steps.run('stagedValues');
 }
 
 /** Makes the pending keys, and every new ciphertext beside the old one. The service runs on. */

@@ -23,7 +23,6 @@ export class Progress {
   constructor(rotation: string, target: string) {
     this.#rotation = rotation;
     this.#target = target;
-    this.#publish(true);
   }
 
   get status(): RotationStatus {

@@ -29,10 +29,17 @@ export class Compensations {
     this.#steps.length = 0;
   }
 
-  /** Runs them all, shielded from the cancellation that may have brought us here. Rejects with the first failure. */
-  async run(): Promise<void> {
+  /**
+   * Runs them, newest first, down to the one named (which stays, with the older ones) or all; shielded from the
+   * cancellation that may have brought us here. Rejects with the first failure.
+   */
+  async run(downTo?: string): Promise<void> {
     await CancellationScope.nonCancellable(async () => {
-      for (let step = this.#steps.at(-1); step !== undefined; step = this.#steps.at(-1)) {
+      for (
+        let step = this.#steps.at(-1);
+        step !== undefined && step.name !== downTo;
+        step = this.#steps.at(-1)
+      ) {
         await step.run();
         this.#steps.pop();
       }

@@ -111,7 +111,6 @@ describe.skipIf(why !== undefined)('ExecStartPre=litellm-rotate guard', () => {
         },
       );
     await writeKeys(previous);
-    // Wanted by the target that a boot reaches, as an enabled unit is.
     const box = await startSystemdBox({
       units: {
         'litellm.service': `[Service]

@@ -35,7 +35,10 @@ export function createFakeActivities(
     findTarget: async () => undefined,
     takeLease: async ({ rotation }) => {
       state.lease = rotation;
-      return { unfinished: null };
+      return {
+        unfinished: null,
+        found: state.slot ? 'a beginning' : state.database === 'pending' ? 'an end' : 'nothing',
+      };
     },
     releaseLease: async ({ rotation }) => {
       const released = state.lease === rotation;

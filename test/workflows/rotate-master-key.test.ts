@@ -312,9 +312,10 @@ describe.concurrent('after a terminate', () => {
       });
       const { activities, deployment } = createFakeActivities((state, originals) => ({
         takeLease: async ({ rotation }) => {
-          if (state.lease !== null && state.lease !== rotation) return { unfinished: state.lease };
+          if (state.lease !== null && state.lease !== rotation)
+            return { unfinished: state.lease, found: 'nothing' };
           state.lease = rotation;
-          return { unfinished: null };
+          return { unfinished: null, found: 'nothing' };
         },
         [name]: async (...args: never[]) => {
           if (ended === null) {
