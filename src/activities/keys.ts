@@ -2,6 +2,7 @@ import { generateKey } from '../litellm/new-keys.ts';
 import { nextKeys, type RotationCase } from '../rotation/case.ts';
 import type { KeyFingerprints } from '../rotation/keys.ts';
 import { fingerprintsOf } from './generations.ts';
+import { withHeartbeat } from './context.ts';
 import type { Job, Ports } from './ports.ts';
 
 /** Pending keys: made once, durable before anything is sealed with them. */
@@ -12,41 +13,51 @@ export function createKeyActivities(ports: Ports) {
       job: Job & { rotationCase: RotationCase },
     ): Promise<{ previous: KeyFingerprints; pending: KeyFingerprints }> {
       const target = ports.target(job.target);
-      const fence = await target.database.fence(job.rotation);
-      const { previous, pending } = await target.store.prepare(job.rotation, fence, (current) =>
-        nextKeys(current, job.rotationCase, generateKey),
-      );
-      return {
-        previous: await fingerprintsOf(ports, target, previous),
-        pending: await fingerprintsOf(ports, target, pending),
-      };
+      return withHeartbeat(async () => {
+        const fence = await target.database.fence(job.rotation);
+        const { previous, pending } = await target.store.prepare(job.rotation, fence, (current) =>
+          nextKeys(current, job.rotationCase, generateKey),
+        );
+        return {
+          previous: await fingerprintsOf(ports, target, previous),
+          pending: await fingerprintsOf(ports, target, pending),
+        };
+      });
     },
 
     /** After a rollback: destroys the pending keys, which nothing uses. */
     async discardPendingKeys(job: Job): Promise<void> {
       const { database, store } = ports.target(job.target);
-      await store.discard(job.rotation, await database.fence(job.rotation), 'previous');
+      return withHeartbeat(async () => {
+        await store.discard(job.rotation, await database.fence(job.rotation), 'previous');
+      });
     },
 
     /** The pivot: destroys the previous keys and the before-images. From here on, only another rotation leads on. */
     async destroyPreviousKeys(job: Job): Promise<void> {
       const { database, store } = ports.target(job.target);
-      const fence = await database.fence(job.rotation);
-      await store.discard(job.rotation, fence, 'pending');
-      await database.dropStaged(fence, 'pending');
+      return withHeartbeat(async () => {
+        const fence = await database.fence(job.rotation);
+        await store.discard(job.rotation, fence, 'pending');
+        await database.dropStaged(fence, 'pending');
+      });
     },
 
     /** The cutover of the files: pending becomes current. */
     async writeSecrets(job: Job): Promise<{ written: number; alreadyDone: number }> {
       const { database, store } = ports.target(job.target);
-      return store.promote(job.rotation, await database.fence(job.rotation));
+      return withHeartbeat(async () => {
+        return store.promote(job.rotation, await database.fence(job.rotation));
+      });
     },
 
     /** Puts every file back byte for byte. */
     async restoreSecrets(job: Job): Promise<{ written: number; alreadyDone: number }> {
       const { database, store } = ports.target(job.target);
-      if ((await store.generations(job.rotation)) === undefined) return { written: 0, alreadyDone: 0 };
-      return store.restore(job.rotation, await database.fence(job.rotation));
+      return withHeartbeat(async () => {
+        if ((await store.generations(job.rotation)) === undefined) return { written: 0, alreadyDone: 0 };
+        return store.restore(job.rotation, await database.fence(job.rotation));
+      });
     },
   };
 }

@@ -1,4 +1,5 @@
 import { failureTypes, RotationError } from '../rotation/failure.ts';
+import { withHeartbeat } from './context.ts';
 import type { Job, Ports } from './ports.ts';
 
 /** The lease: one rotation a database, whoever starts it and under whatever workflow id. */
@@ -19,30 +20,34 @@ export function createLeaseActivities(ports: Ports) {
       job: Job & { workflowId: string; runId: string },
     ): Promise<{ unfinished: string | null; found: 'nothing' | 'a beginning' | 'an end' }> {
       const { database, store } = ports.target(job.target);
-      await database.prepareJournal();
-      const { acquired, holder } = await database.acquireLease(job);
-      if (acquired) {
-        if ((await store.observe(job.rotation)).prepared) return { unfinished: null, found: 'a beginning' };
-        const { side } = await database.observe(job.rotation);
-        return { unfinished: null, found: side === 'pending' ? 'an end' : 'nothing' };
-      }
-      if (await ports.isRunning(holder.workflowId, holder.rotation)) {
-        throw new RotationError(
-          failureTypes.leaseHeld,
-          `${database.description}: found rotation ${holder.rotation} of target ${holder.target} at work since ${holder.since}; ` +
-            `expected none, as one database takes one rotation at a time; follow it with "litellm-rotate status ${holder.workflowId}"`,
-          { facts: { ...holder } },
-        );
-      }
-      return { unfinished: holder.rotation, found: 'nothing' };
+      return withHeartbeat(async () => {
+        await database.prepareJournal();
+        const { acquired, holder } = await database.acquireLease(job);
+        if (acquired) {
+          if ((await store.observe(job.rotation)).prepared) return { unfinished: null, found: 'a beginning' };
+          const { side } = await database.observe(job.rotation);
+          return { unfinished: null, found: side === 'pending' ? 'an end' : 'nothing' };
+        }
+        if (await ports.isRunning(holder.workflowId, holder.rotation)) {
+          throw new RotationError(
+            failureTypes.leaseHeld,
+            `${database.description}: found rotation ${holder.rotation} of target ${holder.target} at work since ${holder.since}; ` +
+              `expected none, as one database takes one rotation at a time; follow it with "litellm-rotate status ${holder.workflowId}"`,
+            { facts: { ...holder } },
+          );
+        }
+        return { unfinished: holder.rotation, found: 'nothing' };
+      });
     },
 
     async releaseLease(job: Job): Promise<{ released: boolean }> {
       const { database } = ports.target(job.target);
-      const lease = await database.lease();
-      if (lease?.rotation !== job.rotation) return { released: false };
-      await database.releaseLease(await database.fence(job.rotation));
-      return { released: true };
+      return withHeartbeat(async () => {
+        const lease = await database.lease();
+        if (lease?.rotation !== job.rotation) return { released: false };
+        await database.releaseLease(await database.fence(job.rotation));
+        return { released: true };
+      });
     },
   };
 }

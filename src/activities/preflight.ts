@@ -22,99 +22,110 @@ export function createPreflightActivities(ports: Ports) {
       job: Job & { keys: readonly KeyName[] },
     ): Promise<{ secrets: PlanParts['secrets']; rotationCase: RotationCase }> {
       const target = ports.target(job.target);
-      const { current, findings, places } = await target.store.inspect(job.rotation);
-      if (current === undefined) throw refusal(findings);
-      const rotationCase = decideCase(current.salt !== undefined, job.keys);
-      return {
-        rotationCase,
-        secrets: {
-          description: target.store.description,
-          current: await fingerprintsOf(ports, target, current),
-          places: places
-            .filter(({ key }) => rotationCase.rotate.includes(key))
-            .map(({ where, name, action }) => ({ where, name, action })),
-          findings,
-        },
-      };
+      return withHeartbeat(async () => {
+        const { current, findings, places } = await target.store.inspect(job.rotation);
+        if (current === undefined) throw refusal(findings);
+        const rotationCase = decideCase(current.salt !== undefined, job.keys);
+        return {
+          rotationCase,
+          secrets: {
+            description: target.store.description,
+            current: await fingerprintsOf(ports, target, current),
+            places: places
+              .filter(({ key }) => rotationCase.rotate.includes(key))
+              .map(({ where, name, action }) => ({ where, name, action })),
+            findings,
+          },
+        };
+      });
     },
 
     /** Looks at the service, and whether its process was given the keys that the files hold. */
     async inspectService(job: Job): Promise<PlanParts['service']> {
       const target = ports.target(job.target);
-      const { findings, state } = await target.service.inspect();
-      const all = [...findings];
-      if (state.state === 'running') {
-        all.push(...(await compareEnvironment(target, await currentKeys(target, job))));
-      } else {
-        all.push({
-          severity: 'blocking',
-          code: 'service-not-running',
-          where: target.service.description,
-          found: state.detail,
-          expected: 'a running service, so that its keys and models can be proved first',
-          next: 'start it, and look at its log if it does not stay up',
-        });
-      }
-      const log =
-        state.instance === undefined ? undefined : await target.service.log(state.instance, logLines);
-      const errors = findDecryptionErrors(log ?? []);
-      if (errors > 0) {
-        all.push({
-          severity: 'warning',
-          code: 'decryption-errors',
-          where: `the log of ${target.service.description}`,
-          found: `${errors} decryption errors since its start`,
-          expected: 'none',
-          next: 'look for values that no known key opens in this plan; after the rotation these errors are not held against it',
-        });
-      }
-      return {
-        description: target.service.description,
-        detail: state.detail,
-        decryptionErrors: errors,
-        findings: all,
-      };
+      return withHeartbeat(async () => {
+        const { findings, state } = await target.service.inspect();
+        const all = [...findings];
+        if (state.state === 'running') {
+          all.push(...(await compareEnvironment(target, await currentKeys(target, job))));
+        } else {
+          all.push({
+            severity: 'blocking',
+            code: 'service-not-running',
+            where: target.service.description,
+            found: state.detail,
+            expected: 'a running service, so that its keys and models can be proved first',
+            next: 'start it, and look at its log if it does not stay up',
+          });
+        }
+        const log =
+          state.instance === undefined ? undefined : await target.service.log(state.instance, logLines);
+        const errors = findDecryptionErrors(log ?? []);
+        if (errors > 0) {
+          all.push({
+            severity: 'warning',
+            code: 'decryption-errors',
+            where: `the log of ${target.service.description}`,
+            found: `${errors} decryption errors since its start`,
+            expected: 'none',
+            next: 'look for values that no known key opens in this plan; after the rotation these errors are not held against it',
+          });
+        }
+        return {
+          description: target.service.description,
+          detail: state.detail,
+          decryptionErrors: errors,
+          findings: all,
+        };
+      });
     },
 
     /** Proves that every replica accepts the current master key and no other. */
     async inspectProxy(job: Job): Promise<PlanParts['proxy']> {
       const target = ports.target(job.target);
-      const { master } = await currentKeys(target, job);
-      const findings: Finding[] = [];
-      let models: readonly string[] = [];
-      for (const proxy of target.proxies) {
-        const { ready, detail } = await proxy.readiness();
-        const blocking = (code: string, found: string, expected: string, next: string) =>
-          findings.push({ severity: 'blocking', code, where: proxy.url, found, expected, next });
-        if (!ready) {
-          blocking('proxy-not-ready', detail, 'a ready proxy with its database connected', 'look at its log');
-          continue;
+      return withHeartbeat(async () => {
+        const { master } = await currentKeys(target, job);
+        const findings: Finding[] = [];
+        let models: readonly string[] = [];
+        for (const proxy of target.proxies) {
+          const { ready, detail } = await proxy.readiness();
+          const blocking = (code: string, found: string, expected: string, next: string) =>
+            findings.push({ severity: 'blocking', code, where: proxy.url, found, expected, next });
+          if (!ready) {
+            blocking(
+              'proxy-not-ready',
+              detail,
+              'a ready proxy with its database connected',
+              'look at its log',
+            );
+            continue;
+          }
+          if ((await proxy.tryKey(master)) !== 'accepted') {
+            blocking(
+              'master-key-refused',
+              'that it refuses the master key of the secret files',
+              'the running proxy to use that key',
+              'restart the service if the files were changed since its start, and check for a master_key in its config.yaml',
+            );
+            continue;
+          }
+          if ((await proxy.tryKey(randomKey())) === 'accepted') {
+            blocking(
+              'any-key-accepted',
+              'that it accepts a random key',
+              'keys to be checked',
+              'run it in database mode with a master key',
+            );
+          }
+          models = await proxy.models(master);
         }
-        if ((await proxy.tryKey(master)) !== 'accepted') {
-          blocking(
-            'master-key-refused',
-            'that it refuses the master key of the secret files',
-            'the running proxy to use that key',
-            'restart the service if the files were changed since its start, and check for a master_key in its config.yaml',
-          );
-          continue;
-        }
-        if ((await proxy.tryKey(randomKey())) === 'accepted') {
-          blocking(
-            'any-key-accepted',
-            'that it accepts a random key',
-            'keys to be checked',
-            'run it in database mode with a master key',
-          );
-        }
-        models = await proxy.models(master);
-      }
-      return {
-        urls: target.proxies.map(({ url }) => url),
-        models: models.length,
-        modelsDigest: digestOf(models),
-        findings,
-      };
+        return {
+          urls: target.proxies.map(({ url }) => url),
+          models: models.length,
+          modelsDigest: digestOf(models),
+          findings,
+        };
+      });
     },
 
     /** Finds every sealed value by opening it. */
@@ -139,8 +150,10 @@ export function createPreflightActivities(ports: Ports) {
     /** Keeps the plan in the journal, and names it by its digest (SHA-256 of its JSON, hex). */
     async recordPlan(job: Job & { plan: unknown }): Promise<{ digest: string }> {
       const { database } = ports.target(job.target);
-      await database.record(await database.fence(job.rotation), 'plan', job.plan);
-      return { digest: createHash('sha256').update(JSON.stringify(job.plan)).digest('hex') };
+      return withHeartbeat(async () => {
+        await database.record(await database.fence(job.rotation), 'plan', job.plan);
+        return { digest: createHash('sha256').update(JSON.stringify(job.plan)).digest('hex') };
+      });
     },
   };
 }

@@ -38,7 +38,9 @@ export function createValueActivities(ports: Ports) {
 
     async dropStagedValues(job: Job): Promise<void> {
       const { database } = ports.target(job.target);
-      await database.dropStaged(await database.fence(job.rotation), 'previous');
+      return withHeartbeat(async () => {
+        await database.dropStaged(await database.fence(job.rotation), 'previous');
+      });
     },
   };
 }

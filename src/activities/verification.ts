@@ -94,7 +94,9 @@ export function createVerificationActivities(ports: Ports) {
     /** Keeps the evidence in the journal. */
     async recordEvidence(job: Job & { evidence: unknown }): Promise<void> {
       const { database } = ports.target(job.target);
-      await database.record(await database.fence(job.rotation), 'evidence', job.evidence);
+      return withHeartbeat(async () => {
+        await database.record(await database.fence(job.rotation), 'evidence', job.evidence);
+      });
     },
 
     /** Which side each part is on, by looking. */
@@ -107,19 +109,21 @@ export function createVerificationActivities(ports: Ports) {
       running: boolean;
     }> {
       const { database, store, service } = ports.target(job.target);
-      const [values, secrets, state] = await Promise.all([
-        database.observe(job.rotation),
-        store.observe(job.rotation),
-        service.observe(),
-      ]);
-      return {
-        database: values.side,
-        staged: values.staged,
-        secrets: secrets.side,
-        prepared: secrets.prepared,
-        service: state.detail,
-        running: state.state === 'running',
-      };
+      return withHeartbeat(async () => {
+        const [values, secrets, state] = await Promise.all([
+          database.observe(job.rotation),
+          store.observe(job.rotation),
+          service.observe(),
+        ]);
+        return {
+          database: values.side,
+          staged: values.staged,
+          secrets: secrets.side,
+          prepared: secrets.prepared,
+          service: state.detail,
+          running: state.state === 'running',
+        };
+      });
     },
   };
 }

@@ -28,6 +28,7 @@ export async function loadWorkflowBundle(): Promise<WorkflowBundle> {
   } catch {
     const bundle = await bundleWorkflowCode({
       workflowsPath: join(sources, 'workflows', `index${extension}`),
+      payloadConverterPath: join(sources, 'workflows', `payload-converter${extension}`),
       logger: { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error: console.error },
     });
     keep(path, bundle.code);

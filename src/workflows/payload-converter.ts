@@ -6,11 +6,13 @@ import { defaultPayloadConverter, type Payload, type PayloadConverter } from '@t
  */
 export const payloadConverter: PayloadConverter = {
   toPayload: (value) => defaultPayloadConverter.toPayload(value),
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the interface's own
   fromPayload<T>(payload: Payload): T {
     try {
       return defaultPayloadConverter.fromPayload<T>(payload);
     } catch {
-      return (payload.data ?? new Uint8Array()) as T;
+      // Of this context, so that `instanceof` holds.
+      return new Uint8Array(payload.data ?? []) as T;
     }
   },
 };

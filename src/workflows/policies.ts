@@ -13,6 +13,7 @@ const nonRetryableErrorTypes: string[] = [...finalFailures];
 /** Looks: cheap to try again, for about a minute. */
 export const looks = proxyActivities<Activities>({
   startToCloseTimeout: '30 seconds',
+  heartbeatTimeout,
   cancellationType,
   retry: {
     initialInterval: '500ms',
@@ -51,6 +52,7 @@ export const swaps = proxyActivities<Activities>({
 /** Writes of keys and files: short, and each attempt looks at what is done already. */
 export const secrets = proxyActivities<Activities>({
   startToCloseTimeout: '1 minute',
+  heartbeatTimeout,
   cancellationType,
   retry: {
     initialInterval: '500ms',
@@ -92,7 +94,7 @@ export const proxy = proxyActivities<Activities>({
 /** Compensations, and what follows the pivot: more patient, as giving up leaves work for a person. */
 export const undo = proxyActivities<Activities>({
   startToCloseTimeout: '6 hours',
-  heartbeatTimeout: '5 minutes',
+  heartbeatTimeout,
   cancellationType,
   retry: {
     initialInterval: '1 second',

@@ -8,7 +8,7 @@ import { createDeployment, type Deployment, type DeploymentOptions } from '../..
 import { type Provider, startProvider } from '../../lab/litellm/provider.ts';
 import { type Seeded, seedLiteLLM } from '../../lab/litellm/seed.ts';
 import { type Postgres, startPostgres } from '../../lab/postgres.ts';
-import { type Temporal, type TemporalOptions, findTemporalCli, startTemporal } from '../../lab/temporal.ts';
+import { type Temporal, findTemporalCli, startTemporal } from '../../lab/temporal.ts';
 import { cliPath } from '../../lab/worker.ts';
 
 /** How a command ended, with what it wrote. */
@@ -36,16 +36,25 @@ export interface Lab {
   stop(): Promise<void>;
 }
 
+export interface LabOptions {
+  /** The name of a file in the lab's directory that Temporal keeps its workflows in. @default none, in memory */
+  readonly temporalFile?: string;
+  /** Settings of postgresql.conf. */
+  readonly postgresSettings?: Readonly<Record<string, string>>;
+}
+
 /** Starts Temporal, Postgres and a provider, all on 127.0.0.1: about 2 s. */
-export async function startLab(options: { readonly temporal?: TemporalOptions } = {}): Promise<Lab> {
+export async function startLab(options: LabOptions = {}): Promise<Lab> {
   const directory = await mkdtemp(join(tmpdir(), 'litellm-rotate-e2e-'));
   untilStopped(
     () => rm(directory, { recursive: true, force: true }),
     () => undefined,
   );
   const [temporal, postgres, provider, temporalPath] = await Promise.all([
-    startTemporal(options.temporal),
-    startPostgres(),
+    startTemporal(
+      options.temporalFile === undefined ? {} : { dbFilename: join(directory, options.temporalFile) },
+    ),
+    startPostgres({ settings: options.postgresSettings ?? {} }),
     startProvider(),
     findTemporalCli(),
   ]);

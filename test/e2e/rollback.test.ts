@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client as PostgresClient } from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type Deployment, writeConfig } from '../../lab/deployment.ts';
 import { emptyConfig } from '../../lab/litellm/proxy.ts';
 import { withClient } from '../../lab/postgres.ts';
@@ -14,6 +14,9 @@ import { statusQuery } from '../../src/workflows/messages.ts';
 import { hookService, type HookedDeployment } from './hooked-service.ts';
 import { type Lab, type Seed, seedTemplate, startLab } from './lab.ts';
 import { callModel, imageOf, journalRest, leftovers, modelsOf, rowsOf, valueIn } from './observation.ts';
+
+// Most cases start LiteLLM once or twice: 10 s each on an idle machine, three times that on a busy one.
+vi.setConfig({ testTimeout: 240_000 });
 
 let lab: Lab;
 let seed: Seed;
@@ -69,7 +72,7 @@ const statusOf = (workflowId: string): Promise<RotationStatus | undefined> =>
     .catch(() => undefined);
 
 async function until<T>(what: string, find: () => Promise<T | undefined | false>): Promise<T> {
-  for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(10)) {
+  for (const deadline = Date.now() + 150_000; Date.now() < deadline; await sleep(10)) {
     const found = await find();
     if (found !== undefined && found !== false) return found;
   }
@@ -179,6 +182,7 @@ describe('a rotation that fails ends on the previous keys, byte for byte, with L
     const { workflowId, rotation } = start();
     await untilStep(workflowId, 'Swap ');
     const squatter = await listenOn(Number(new URL(demo.url).port));
+    onTestFinished(() => void squatter.close());
     await untilStep(workflowId, 'UNDO');
     await new Promise((resolve) => squatter.close(resolve));
     const { exitCode, stderr } = await rotation;
@@ -224,7 +228,7 @@ describe('a rotation that cannot go back by itself keeps both keys and waits for
     const { workflowId, rotation } = start();
     const { exitCode, stderr } = await rotation;
     expect(exitCode).toBe(4);
-    expect(stderr).toContain(`${demo.keyFile}`);
+    expect(stderr).toContain(demo.keyFile);
     expect(stderr).toMatch(
       /Database: pending key\. Secret files: changed\. Service: stopped\. Both keys are kept\./,
     );

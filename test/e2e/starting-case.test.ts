@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { createDeployment, type Deployment, masterNames, writeConfig } from '../../lab/deployment.ts';
 import { isReady } from '../../lab/litellm/proxy.ts';
 import { withClient } from '../../lab/postgres.ts';
@@ -9,6 +9,8 @@ import { canRunSystemd, startSystemdBox, type SystemdBox } from '../../lab/syste
 import { startWorker } from '../../lab/worker.ts';
 import { type Lab, seed, startLab } from './lab.ts';
 import { callModel, imageOf, journalRest, leftovers, modelsOf, rowsOf, valueIn } from './observation.ts';
+
+vi.setConfig({ testTimeout: 240_000 });
 
 const refusal = canRunSystemd();
 if (refusal !== undefined) console.warn(`skipped: the starting case under a real systemd (${refusal})`);
