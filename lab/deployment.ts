@@ -127,6 +127,7 @@ export async function createDeployment(options: DeploymentOptions): Promise<Depl
       },
       service: {
         type: 'command',
+        name: 'litellm',
         start: verb('start'),
         stop: verb('stop'),
         status: verb('status'),
@@ -180,6 +181,7 @@ async function createRoles(
     await client.query(`grant all on all tables in schema public to ${proxyRole}`);
     await client.query(`grant all on all sequences in schema public to ${proxyRole}`);
     await client.query(`grant create on database "${database}" to ${workerRole}`);
+    await client.query(`grant pg_read_all_stats to ${workerRole}`);
     await client.query(`grant usage on schema public to ${workerRole}`);
     await client.query(`grant select, update on all tables in schema public to ${workerRole}`);
     // A trigger of LiteLLM's on its MCP servers inserts there, with the rights of whoever updates them.

@@ -115,14 +115,14 @@ function createService(
     case 'systemd':
       return createSystemdService({ unit: config.unit, scope: config.scope, ...keys, ...timeouts });
     case 'command': {
-      const { start, stop, status, environment, workingDirectory, log } = config;
+      const { name, start, stop, status, environment, workingDirectory, log } = config;
       const cwd = workingDirectory === undefined ? undefined : expandHome(workingDirectory);
       return createCommandService({
         start,
         stop,
         status,
         variables,
-        ...defined({ environment, cwd, log: log === undefined ? undefined : expandHome(log) }),
+        ...defined({ name, environment, cwd, log: log === undefined ? undefined : expandHome(log) }),
         ...timeouts,
       });
     }

@@ -31,7 +31,7 @@ export async function guard(env: NodeJS.ProcessEnv, names: GuardOptions): Promis
       throw new RotationError(
         failureTypes.wrongKey,
         `${name}: found a key that does not open the database, which is under another one; expected the key of the last cutover; ` +
-          'a rotation is probably in its middle: run "litellm-rotate status", or "litellm-rotate reconcile" if its workflow has ended',
+          'a rotation is probably in its middle: run "litellm-rotate status", or "litellm-rotate reconcile TARGET" if its workflow has ended',
       );
   }
 }

@@ -38,6 +38,8 @@ export async function runWorker(env: NodeJS.ProcessEnv, configPath: string | und
       workflowBundle: await loadWorkflowBundle(),
       activities: createActivities(composition),
       interceptors: { activity: [(context) => createFailureInterceptor(context, logger)] },
+      // A cancellation reaches an activity with the answer to a heartbeat: not only after 80 % of its timeout.
+      maxHeartbeatThrottleInterval: '2 seconds',
       shutdownGraceTime: '10 seconds',
     });
     logger.info(

@@ -49,7 +49,7 @@ export function createServiceActivities(ports: Ports) {
           if (Date.now() > deadline) {
             throw new RotationError(
               failureTypes.serviceFailed,
-              `${obstacle} after the service was stopped; expected nothing that could write with the current key; stop it, or name it under database.proxyRole if it is not LiteLLM`,
+              `${obstacle} after the service was stopped; expected nothing that could write with the current key; end it; if it is not LiteLLM's, set database.proxyRole to the role that LiteLLM connects as`,
             );
           }
           await pause(pollMs, signal);

@@ -3,6 +3,8 @@ import {
   ApplicationFailure,
   CancelledFailure,
   type Client,
+  TerminatedFailure,
+  TimeoutFailure,
   WorkflowFailedError,
   type WorkflowHandle,
   WorkflowNotFoundError,
@@ -57,6 +59,8 @@ export async function resultOf(handle: WorkflowHandle): Promise<RotationResult> 
         'the rotation was cancelled and rolled back: every file and value is as before',
       );
     }
+    if (cause instanceof TerminatedFailure || cause instanceof TimeoutFailure)
+      throw endedByForce(handle.workflowId);
     const type = cause instanceof ApplicationFailure ? cause.type : undefined;
     const code =
       type === failureTypes.badRequest
@@ -68,6 +72,15 @@ export async function resultOf(handle: WorkflowHandle): Promise<RotationResult> 
             : exitCodes.needsPerson;
     throw new CommandError(code, cause?.message ?? error.message);
   }
+}
+
+/** No compensation ran: what was done stands, until somebody converges it. */
+function endedByForce(workflowId: string): CommandError {
+  return new CommandError(
+    exitCodes.needsPerson,
+    `workflow ${workflowId} was terminated or timed out, so nothing was rolled back: the deployment may be in the middle of a rotation`,
+    ['litellm-rotate reconcile TARGET   (leads it to one side; so does the next rotation)'],
+  );
 }
 
 export function needsPerson(workflowId: string, { problem }: RotationStatus): CommandError {

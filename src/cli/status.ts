@@ -53,7 +53,7 @@ export async function showRotation(
           renderStep(step),
         ]);
         process.stdout.write(
-          `${[...lines, `${status.target}: ${status.outcome}${status.outcome === 'running' ? `, phase ${status.phase}` : ''}`].join('\n')}\n`,
+          `${[...lines, `${status.target}: ${describeOutcome(name, status.outcome)}${name === 'RUNNING' ? `, phase ${status.phase}` : ''}`].join('\n')}\n`,
         );
       }
       if (status?.outcome === 'needs a person') throw needsPerson(workflowId, status);
@@ -68,6 +68,11 @@ export async function showRotation(
       ]);
     }
   });
+}
+
+/** A workflow that was ended by force could not say so itself. */
+function describeOutcome(status: string, outcome: string): string {
+  return status === 'TERMINATED' || status === 'TIMED_OUT' ? status.toLowerCase().replace('_', ' ') : outcome;
 }
 
 async function lastRotations(client: Client, limit: number) {
@@ -88,7 +93,7 @@ async function lastRotations(client: Client, limit: number) {
     found.push({
       workflowId,
       target: attribute(searchAttributes.target),
-      outcome: attribute(searchAttributes.outcome),
+      outcome: describeOutcome(status.name, attribute(searchAttributes.outcome)),
       phase: attribute(searchAttributes.phase),
       startedAt: startTime.toISOString(),
       status: status.name,

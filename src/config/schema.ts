@@ -58,6 +58,7 @@ const service = z.discriminatedUnion(
     }),
     z.strictObject({
       type: z.literal('command'),
+      name: text.optional(),
       start: command,
       stop: command,
       status: command,

@@ -30,7 +30,10 @@ export function openAesGcm(sealed: Uint8Array, key: KeyObject): Uint8Array | und
 export function sealAesGcm(plaintext: Uint8Array, key: KeyObject): Uint8Array {
   const nonce = freshNonce(nonceBytes);
   const cipher = createCipheriv(algorithm, key, nonce, options);
-  const body = cipher.update(plaintext);
+  const sealed = Buffer.allocUnsafe(aesGcmOverhead + plaintext.length);
+  sealed.set(nonce);
+  sealed.set(cipher.update(plaintext), nonceBytes);
   cipher.final();
-  return Buffer.concat([nonce, body, cipher.getAuthTag()]);
+  sealed.set(cipher.getAuthTag(), nonceBytes + plaintext.length);
+  return sealed;
 }

@@ -2,7 +2,7 @@ import { createSecretKey } from 'node:crypto';
 import type { Secret } from '../rotation/secret.ts';
 import { openAesGcm, sealAesGcm } from './aes-gcm.ts';
 import { deriveKey, deriveV3Key } from './key-derivation.ts';
-import { alphabetOf, readSealedText, writeSealedText } from './sealed-text.ts';
+import { readSealedText, writeSealedText } from './sealed-text.ts';
 import type { SealedReading } from './sealed-text.ts';
 import type { SealedShape, ValueCipher } from './sealed-value.ts';
 import { openSecretbox, sealSecretbox } from './secretbox.ts';
@@ -28,8 +28,8 @@ export function createValueCipher(key: Secret): ValueCipher {
       for (const reading of readLastText(text)) {
         const plaintext = openReading(reading);
         if (plaintext === undefined) continue;
-        const { marker, format } = reading;
-        return { marker, format, alphabet: alphabetOf(text, reading), plaintext };
+        const { marker, format, alphabet } = reading;
+        return { marker, format, alphabet, plaintext };
       }
       return undefined;
     },

@@ -56,6 +56,22 @@ export function readBase64(text: string, from: number, alphabet: Base64Alphabet,
   return inQuad === 0 ? bytes : -1;
 }
 
+/** A full set of quads of urlsafe digits, as LiteLLM writes it: where Node's decoder and Python's agree. */
+const wellFormed = /[\w-]+={0,2}$/y;
+
+/**
+ * What `readBase64` decodes with the urlsafe alphabet, at a tenth of the time, from a text that is well-formed from index
+ * `from` to its end; undefined for any other text, which `readBase64` decides.
+ */
+export function readWellFormedBase64(text: string, from: number): Buffer | undefined {
+  const characters = text.length - from;
+  wellFormed.lastIndex = from;
+  if (characters % 4 !== 0 || !wellFormed.test(text)) return undefined;
+  const bytes = (characters / 4) * 3 - (text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0);
+  const decoded = Buffer.allocUnsafe(bytes);
+  return decoded.write(from === 0 ? text : text.slice(from), 'base64url') === bytes ? decoded : undefined;
+}
+
 /** No text of this many characters decodes to more bytes. */
 export function decodedLengthLimit(characters: number): number {
   return Math.ceil(characters / 4) * 3;

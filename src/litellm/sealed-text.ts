@@ -1,5 +1,5 @@
 import { aesGcmOverhead } from './aes-gcm.ts';
-import { decodedLengthLimit, readBase64 } from './python-base64.ts';
+import { decodedLengthLimit, readBase64, readWellFormedBase64 } from './python-base64.ts';
 import { secretboxOverhead } from './secretbox.ts';
 import type { SealedFormat, SealedMarker, SealedShape } from './sealed-value.ts';
 
@@ -23,6 +23,8 @@ export const shortestSealedText = formatPrefixes.v2.length + 4 * Math.ceil(aesGc
 export interface SealedReading {
   readonly marker: SealedMarker;
   readonly format: SealedFormat;
+  /** `standard` only when the text could not be urlsafe base64. */
+  readonly alphabet: SealedShape['alphabet'];
   /** Nonce, tag and ciphertext, in the format's order. */
   readonly sealed: Uint8Array;
 }
@@ -42,26 +44,32 @@ export function readSealedText(text: string): readonly SealedReading[] {
   if (text.length < shortestSealedText) return [];
   const readings: SealedReading[] = [];
   for (const { marker, format, from } of starts(text)) {
+    const quick = readWellFormedBase64(text, from);
+    if (quick !== undefined) {
+      if (quick.length >= overheads[format])
+        readings.push({ marker, format, alphabet: 'urlsafe', sealed: quick });
+      continue;
+    }
     const sealed = Buffer.allocUnsafe(decodedLengthLimit(text.length - from));
     const length = lengthOf(text, from, format, sealed);
-    if (length !== -1) readings.push({ marker, format, sealed: sealed.subarray(0, length) });
+    if (length === -1) continue;
+    readings.push({ marker, format, alphabet: alphabetOf(text, from), sealed: sealed.subarray(0, length) });
   }
   return readings;
 }
 
 /** The text of a sealed value as LiteLLM writes it: padded. */
 export function writeSealedText(sealed: Uint8Array, { marker, format, alphabet }: SealedShape): string {
-  const standard = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.length).toString('base64');
-  const digits = alphabet === 'standard' ? standard : standard.replaceAll('+', '-').replaceAll('/', '_');
-  return marker + formatPrefixes[format] + digits;
+  const bytes = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.length);
+  const prefix = marker + formatPrefixes[format];
+  if (alphabet === 'standard') return prefix + bytes.toString('base64');
+  return prefix + bytes.toString('base64url') + padding[bytes.length % 3];
 }
 
-/** `standard` only when the text could not be urlsafe base64. */
-export function alphabetOf(
-  text: string,
-  { marker, format }: Pick<SealedShape, 'marker' | 'format'>,
-): SealedShape['alphabet'] {
-  const digits = text.slice(marker.length + formatPrefixes[format].length);
+const padding = ['', '==', '='] as const;
+
+function alphabetOf(text: string, from: number): SealedShape['alphabet'] {
+  const digits = text.slice(from);
   return /[+/]/.test(digits) && !/[-_]/.test(digits) ? 'standard' : 'urlsafe';
 }
 
@@ -71,9 +79,12 @@ interface Start {
   readonly from: number;
 }
 
+const overheads = { legacy: secretboxOverhead, v2: aesGcmOverhead, v3: aesGcmOverhead } as const;
 const unmarkedLegacy: readonly Start[] = [{ marker: '', format: 'legacy', from: 0 }];
 
 function starts(text: string): readonly Start[] {
+  // Most values have neither marker nor prefix; their first character tells.
+  if (!'lrv'.includes(text.charAt(0))) return unmarkedLegacy;
   const marker = markers.find((candidate) => text.startsWith(candidate)) ?? '';
   const format = (['v2', 'v3'] as const).find((candidate) =>
     text.startsWith(formatPrefixes[candidate], marker.length),
@@ -92,5 +103,5 @@ function lengthOf(text: string, from: number, format: SealedFormat, into?: Uint8
   if (length === -1 && format === 'legacy' && (text.includes('-', from) || text.includes('_', from))) {
     length = readBase64(text, from, 'standard', into);
   }
-  return length < (format === 'legacy' ? secretboxOverhead : aesGcmOverhead) ? -1 : length;
+  return length < overheads[format] ? -1 : length;
 }

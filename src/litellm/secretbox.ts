@@ -14,19 +14,22 @@ interface RawSodium {
   readonly HEAPU8: Uint8Array;
   _malloc(bytes: number): number;
   _free(address: number): void;
-  _crypto_secretbox_open_easy(
-    message: number,
-    sealed: number,
-    sealedBytes: number,
-    sealedBytesHigh: number,
-    nonce: number,
-    key: number,
-  ): number;
+  _crypto_secretbox_easy: Secretbox;
+  _crypto_secretbox_open_easy: Secretbox;
 }
+
+/** Addresses but for the length, of 64 bits. Message and result may overlap. */
+type Secretbox = (
+  result: number,
+  message: number,
+  length: number,
+  lengthHigh: number,
+  nonce: number,
+  key: number,
+) => number;
 const raw = (sodium as unknown as { readonly libsodium: RawSodium }).libsodium;
 
 const keyAddress = raw._malloc(32);
-const nonceAddress = raw._malloc(nonceBytes);
 let scratchBytes = 16 * 1024;
 let scratchAddress = raw._malloc(scratchBytes);
 
@@ -38,31 +41,47 @@ let scratchAddress = raw._malloc(scratchBytes);
  */
 export function openSecretbox(sealed: Uint8Array, key: Uint8Array): Uint8Array | undefined {
   if (sealed.length < secretboxOverhead) return undefined;
+  const heap = scratch(sealed.length);
+  const box = scratchAddress + nonceBytes;
   const length = sealed.length - nonceBytes;
-  if (length > scratchBytes) {
-    raw._free(scratchAddress);
-    scratchBytes = length;
-    scratchAddress = raw._malloc(scratchBytes);
-  }
-  // Read after malloc, which may have moved the heap.
-  const heap = raw.HEAPU8;
   heap.set(key, keyAddress);
-  heap.set(sealed.subarray(0, nonceBytes), nonceAddress);
-  heap.set(sealed.subarray(nonceBytes), scratchAddress);
-  const opened =
-    raw._crypto_secretbox_open_easy(scratchAddress, scratchAddress, length, 0, nonceAddress, keyAddress) ===
-    0;
-  const plaintext = opened ? heap.slice(scratchAddress, scratchAddress + length - macBytes) : undefined;
-  heap.fill(0, scratchAddress, scratchAddress + length);
+  heap.set(sealed, scratchAddress);
+  const opened = raw._crypto_secretbox_open_easy(box, box, length, 0, scratchAddress, keyAddress) === 0;
+  const plaintext = opened ? heap.slice(box, box + length - macBytes) : undefined;
+  heap.fill(0, scratchAddress, box + length);
   heap.fill(0, keyAddress, keyAddress + key.length);
   return plaintext;
 }
 
 /** Seals with a fresh nonce: nonce, tag, ciphertext. */
 export function sealSecretbox(plaintext: Uint8Array, key: Uint8Array): Uint8Array {
-  const nonce = freshNonce(nonceBytes);
-  const sealed = new Uint8Array(secretboxOverhead + plaintext.length);
-  sealed.set(nonce);
-  sealed.set(sodium.crypto_secretbox_easy(plaintext, nonce, key), nonceBytes);
+  const length = secretboxOverhead + plaintext.length;
+  const heap = scratch(length);
+  const box = scratchAddress + nonceBytes;
+  heap.set(key, keyAddress);
+  heap.set(freshNonce(nonceBytes), scratchAddress);
+  heap.set(plaintext, box + macBytes);
+  const failed = raw._crypto_secretbox_easy(
+    box,
+    box + macBytes,
+    plaintext.length,
+    0,
+    scratchAddress,
+    keyAddress,
+  );
+  const sealed = heap.slice(scratchAddress, scratchAddress + length);
+  heap.fill(0, scratchAddress, scratchAddress + length);
+  heap.fill(0, keyAddress, keyAddress + key.length);
+  if (failed !== 0) throw new Error('secretbox: sealing failed');
   return sealed;
+}
+
+/** The module's memory, with `bytes` free at `scratchAddress`. Asked for anew each time: malloc may move it. */
+function scratch(bytes: number): Uint8Array {
+  if (bytes > scratchBytes) {
+    raw._free(scratchAddress);
+    scratchBytes = bytes;
+    scratchAddress = raw._malloc(scratchBytes);
+  }
+  return raw.HEAPU8;
 }

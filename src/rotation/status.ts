@@ -6,7 +6,8 @@ export const phases = ['preflight', 'stage', 'fence', 'cutover', 'start', 'verif
 export type Phase = (typeof phases)[number];
 
 /** How a rotation ended, or that it has not. */
-export type Outcome = 'running' | 'planned' | 'rotated' | 'refused' | 'rolled back' | 'needs a person';
+export type Outcome =
+  'running' | 'planned' | 'rotated' | 'refused' | 'rolled back' | 'reconciled' | 'needs a person';
 
 /** One activity as people follow it. */
 export interface Step {

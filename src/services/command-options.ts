@@ -2,6 +2,8 @@ import type { ProcessId } from './process-table.ts';
 
 /** Programs are argument arrays: no shell reads them, so nothing in them is expanded. */
 export interface CommandServiceOptions {
+  /** What people call it. @default the start program's name */
+  readonly name?: string;
   /** Leaves the service running behind it and exits 0; does nothing when it runs, or is starting, already. */
   readonly start: readonly string[];
   /** Exits 0 when the service is stopped, also when it was stopped already. */

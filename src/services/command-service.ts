@@ -23,7 +23,7 @@ const maxLogBytes = 4 * 1024 * 1024;
 export function createCommandService(options: CommandServiceOptions): Service {
   const { cwd, environment } = options;
   for (const command of [options.start, options.stop, options.status]) program(command);
-  const description = `service of ${basename(program(options.start))}`;
+  const description = `service ${options.name ?? basename(program(options.start))}`;
   // Where the log ended when we started an instance. Its lines carry no instance, so for any other start there is no log.
   const logStarts = new Map<string, number>();
 

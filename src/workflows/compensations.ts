@@ -67,7 +67,7 @@ export function createCompensations(job: Job, progress: Progress, before: () => 
     }),
     secrets: step('secrets', 'Restore the secret files', async (summary) => {
       const { written } = await undo.restoreSecrets.executeWithOptions({ summary }, [job]);
-      return `${written} files byte for byte`;
+      return `${written} ${written === 1 ? 'file' : 'files'} byte for byte`;
     }),
     start: step('start', 'Stop the service', async (summary) => {
       progress.serving(false);

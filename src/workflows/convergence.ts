@@ -2,9 +2,25 @@ import { ApplicationFailure, CancellationScope } from '@temporalio/workflow';
 import type { Job } from '../activities/ports.ts';
 import { failureTypes } from '../rotation/failure.ts';
 import { createCompensations } from './compensations.ts';
-import { looks, undo } from './policies.ts';
+import { looks, proxy, undo, values } from './policies.ts';
 import type { Progress } from './progress.ts';
 import { Compensations } from './saga.ts';
+
+/** Whether a deployment that is on the pending keys in every part serves with them: then going back would be an outage for nothing. */
+async function isVerified(job: Job, progress: Progress): Promise<boolean> {
+  try {
+    const side = { ...job, side: 'pending' as const };
+    await progress.run(
+      proxy.verifyKeys,
+      side,
+      'Verify that the new key is accepted, the previous and a random one refused',
+    );
+    await progress.run(values.verifyDatabase, { ...job, swapped: 0 }, 'Scan the database');
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Which way a rotation was led to its end. */
 export type Direction = 'back' | 'forward' | 'nothing to do';
@@ -30,6 +46,18 @@ export async function converge(job: Job, progress: Progress): Promise<Direction>
     }
     if (!parts.prepared && parts.database === 'pending') {
       await progress.run(undo.destroyPreviousKeys, job, 'Destroy the before-images that are left');
+      await progress.run(undo.releaseLease, job, 'Release its lease');
+      return 'forward';
+    }
+    if (
+      parts.prepared &&
+      parts.running &&
+      parts.database === 'pending' &&
+      parts.secrets === 'pending' &&
+      (await isVerified(job, progress))
+    ) {
+      await progress.run(undo.removeCanary, job, 'Remove the canary model and its virtual key');
+      await progress.run(undo.destroyPreviousKeys, job, 'Destroy the previous keys and the before-images');
       await progress.run(undo.releaseLease, job, 'Release its lease');
       return 'forward';
     }

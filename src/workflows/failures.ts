@@ -56,6 +56,17 @@ export function endedFailure(outcome: 'refused' | 'rolled back', target: string,
       );
 }
 
+/** How a reconciliation closes that could not lead a rotation to one side: that is a person's work. */
+export function unreconciled(target: string, failure: unknown): ApplicationFailure {
+  const cause = failure instanceof ActivityFailure ? failure.cause : failure;
+  const type = cause instanceof ApplicationFailure ? cause.type : undefined;
+  const refused = type === failureTypes.badRequest || type === failureTypes.leaseHeld;
+  return plain(
+    `${target} could not be reconciled: ${describeFailure(failure)}`,
+    refused ? type : 'NeedsPerson',
+  );
+}
+
 /** What went wrong, in the words of the activity that saw it; never a stack trace. */
 export function describeFailure(failure: unknown): string {
   if (findCancellation(failure)) return 'the rotation was cancelled';

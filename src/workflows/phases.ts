@@ -121,7 +121,7 @@ export async function stage({ job, progress, undo: steps, back }: Rotation, plan
   const fingerprints = await progress.run(
     secrets.generateKeys,
     { ...job, rotationCase: plan.rotationCase },
-    `Generate the pending ${plan.rotationCase.rotate.join(' and ')} key`,
+    `Generate the pending ${plan.rotationCase.rotate.join(' and ')} ${plan.rotationCase.rotate.length === 1 ? 'key' : 'keys'}`,
     ({ pending }) => `master ${pending.master}${pending.salt === null ? '' : `, salt ${pending.salt}`}`,
   );
   steps.add(back.canary);

@@ -44,7 +44,7 @@ export const swaps = proxyActivities<Activities>({
   retry: {
     initialInterval: '1 second',
     maximumInterval: '5 seconds',
-    maximumAttempts: 8,
+    maximumAttempts: 6,
     nonRetryableErrorTypes,
   },
 });

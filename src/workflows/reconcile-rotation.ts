@@ -1,6 +1,6 @@
 import { setHandler, workflowInfo } from '@temporalio/workflow';
 import { converge, type Direction } from './convergence.ts';
-import { describeFailure, endedFailure, readRequest } from './failures.ts';
+import { describeFailure, readRequest, unreconciled } from './failures.ts';
 import { statusQuery } from './messages.ts';
 import { looks, secrets } from './policies.ts';
 import { Progress } from './progress.ts';
@@ -24,14 +24,14 @@ export async function ReconcileRotation(
     ]);
     if (unfinished === null) {
       await secrets.releaseLease.executeWithOptions({ summary: 'Release the lease' }, [job]);
-      progress.enter('done', 'rotated');
+      progress.enter('done', 'reconciled');
       return { target, rotation: null, direction: 'nothing to do' };
     }
     const direction = await converge({ target, rotation: unfinished }, progress);
-    progress.enter('done', direction === 'forward' ? 'rotated' : 'rolled back');
+    progress.enter('done', 'reconciled');
     return { target, rotation: unfinished, direction };
   } catch (failure) {
     progress.enter('needs a person', 'needs a person', describeFailure(failure));
-    throw endedFailure('refused', target, failure);
+    throw unreconciled(target, failure);
   }
 }

@@ -337,4 +337,43 @@ describe.concurrent('after a terminate', () => {
       expect(deployment).toMatchObject(rotated);
     },
   );
+
+  test.for([
+    ['watchServiceLog', 'forward', rotated],
+    ['writeSecrets', 'back', untouched],
+    ['stageValues', 'back', untouched],
+  ] as const)('reconcile leads what was ended during %s %s', async ([name, direction, ending]) => {
+    let ended: string | null = null;
+    let end = () => {};
+    const over = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const { activities, deployment } = createFakeActivities((state, originals) => ({
+      takeLease: async ({ rotation }) => {
+        if (state.lease !== null && state.lease !== rotation)
+          return { unfinished: state.lease, found: 'nothing' };
+        state.lease = rotation;
+        return { unfinished: null, found: 'nothing' };
+      },
+      [name]: async (...args: never[]) => {
+        if (ended !== null) return call(originals[name], args);
+        ended = state.lease;
+        await over;
+        return undefined;
+      },
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod' });
+      while (ended === null) await sleep(20);
+      await handle.terminate('a test');
+      const reconciliation = await harness.client.workflow.start(workflowTypes.reconcile, {
+        taskQueue,
+        workflowId: `reconcile-${name}`,
+        args: [{ target: 'prod' }],
+      });
+      expect(await reconciliation.result()).toMatchObject({ rotation: ended, direction });
+      end();
+    });
+    expect(deployment).toMatchObject(ending);
+  });
 });

@@ -178,7 +178,7 @@ export function createEnvFileStore(
         const where = parts.map((part) => `${part.part.path}: ${part.side}`).join(', ');
         throw new RotationError(
           failureTypes.changedElsewhere,
-          `found the env files on side ${side} (${where}); expected ${expected}; the slot of rotation ${rotation} is kept, because its keys may still be needed; run litellm-rotate reconcile`,
+          `found the env files on side ${side} (${where}); expected ${expected}; the slot of rotation ${rotation} is kept, because its keys may still be needed; run litellm-rotate reconcile TARGET`,
         );
       }
     }
@@ -222,7 +222,7 @@ function mustBelongTo(slot: Slot, rotation: string, directory: SlotDirectory): S
   if (slot.rotation === rotation) return slot;
   throw new RotationError(
     failureTypes.refused,
-    `found the slot of rotation ${slot.rotation} in ${directory.path}; expected none of another rotation than ${rotation}; run litellm-rotate reconcile`,
+    `found the slot of rotation ${slot.rotation} in ${directory.path}; expected none of another rotation than ${rotation}; run litellm-rotate reconcile TARGET`,
   );
 }
 
@@ -233,7 +233,7 @@ function slotFinding(slot: Slot): Finding {
     where: slot.parts.map(({ path }) => path).join(', '),
     found: `the slot of rotation ${slot.rotation}, which has not ended`,
     expected: 'no slot of an earlier rotation',
-    next: 'run: litellm-rotate reconcile',
+    next: 'run: litellm-rotate reconcile TARGET',
   };
 }
 
