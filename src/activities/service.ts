@@ -67,11 +67,11 @@ export function createServiceActivities(ports: Ports) {
       });
     },
 
-    /** Waits until every replica is ready, in the same start of the service. */
-    async awaitReady(job: Job): Promise<{ seconds: number }> {
+    /** Waits until every replica is ready, in the start of the service that is named (null where none can be). */
+    async awaitReady(job: Job & { instance: string | null }): Promise<{ seconds: number }> {
       const target = ports.target(job.target);
       return withHeartbeat(async (signal) =>
-        withLogOnFailure(ports, target, job, () => waitUntilReady(target, signal)),
+        withLogOnFailure(ports, target, job, () => waitUntilReady(target, job.instance ?? undefined, signal)),
       );
     },
 
@@ -85,7 +85,8 @@ export function createServiceActivities(ports: Ports) {
         const deadline = Date.now() + target.timing.observeMs;
         for (;;) {
           const now = await target.service.observe();
-          if (now.state !== 'running' || now.instance !== first.instance) throw died(target, now);
+          if (now.state !== 'running' || now.instance !== first.instance)
+            throw died(target, now, first.instance);
           const lines =
             now.instance === undefined ? undefined : await target.service.log(now.instance, logLines);
           const errors = findDecryptionErrors(lines ?? []);
@@ -121,13 +122,16 @@ async function fenceObstacle(target: Target): Promise<string | undefined> {
   return `${target.database.description}: found ${sessions.length} open session(s) of role ${first.role} (the first: pid ${first.pid}, application "${first.application}", from ${first.client})`;
 }
 
-async function waitUntilReady(target: Target, signal: AbortSignal): Promise<{ seconds: number }> {
+async function waitUntilReady(
+  target: Target,
+  instance: string | undefined,
+  signal: AbortSignal,
+): Promise<{ seconds: number }> {
   const startedAt = Date.now();
-  const first = await target.service.observe();
   for (;;) {
     const state = await target.service.observe();
-    if (state.state === 'failed' || state.state === 'stopped') throw died(target, state);
-    if (first.instance !== undefined && state.instance !== first.instance) throw died(target, state);
+    if (state.state === 'failed' || state.state === 'stopped') throw died(target, state, instance);
+    if (instance !== undefined && state.instance !== instance) throw died(target, state, instance);
     const answers = await Promise.all(
       target.proxies.map((proxy) => proxy.readiness().catch(() => ({ ready: false, detail: 'no answer' }))),
     );
@@ -146,10 +150,11 @@ async function waitUntilReady(target: Target, signal: AbortSignal): Promise<{ se
   }
 }
 
-function died(target: Target, state: ServiceState): RotationError {
+function died(target: Target, state: ServiceState, instance: string | undefined): RotationError {
   return new RotationError(
     failureTypes.serviceFailed,
     `${target.service.description}: found ${state.detail}; expected the start of this rotation to stay up; look at its log`,
+    { facts: { instance } },
   );
 }
 
@@ -164,7 +169,9 @@ async function withLogOnFailure<T>(
     return await work();
   } catch (error) {
     if (!(error instanceof RotationError) || error.type !== failureTypes.serviceFailed) throw error;
-    const { instance } = await target.service.observe().catch(() => ({ instance: undefined }));
+    // A service that is gone names no instance any more; the failure knows which start it is about.
+    const observed = await target.service.observe().catch(() => undefined);
+    const instance = (error.facts?.['instance'] as string | undefined) ?? observed?.instance;
     const lines =
       instance === undefined
         ? undefined

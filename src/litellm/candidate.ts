@@ -18,3 +18,12 @@ export const sealedCandidateMinLength = shortestSealedText;
  * scan that must see them has to fetch every cell and ask `looksSealed`.
  */
 export const sealedCandidateRegex = 'v[23]:gcm:[A-Za-z0-9+/_-]{38}|(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{54}';
+
+/**
+ * The same in two steps, at two thirds of the time: whatever the expression above is found in holds `marker` (for `like`)
+ * or is matched by `run`. Postgres searches for a fixed text much faster than for one of two branches.
+ */
+export const sealedCandidateParts = {
+  marker: ':gcm:',
+  run: '(?:^|[^A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{54}',
+} as const;

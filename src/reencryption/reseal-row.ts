@@ -7,8 +7,8 @@ import type { StagedRow } from './staged-rows.ts';
 /** The row with its values sealed again, or undefined when it holds none. Columns are as `selectCandidates` orders them. */
 export function resealRow(relation: StagedRelation, row: Row, reseal: Reseal): StagedRow | undefined {
   const keys = relation.key.length;
-  const before = new Array<string | null>(relation.width).fill(null);
-  const after = new Array<string | null>(relation.width).fill(null);
+  const before = Array.from<string | null>({ length: relation.width }).fill(null);
+  const after = before.slice();
   let sealed = 0;
   const counted: Reseal = (text) => {
     const replacement = reseal(text);

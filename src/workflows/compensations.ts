@@ -42,10 +42,10 @@ export function createCompensations(job: Job, progress: Progress, before: () => 
       return '';
     }),
     stop: step('stop', 'Start the service on the previous keys and verify it', async (summary) => {
-      await undo.startService.executeWithOptions({ summary }, [job]);
+      const { instance } = await undo.startService.executeWithOptions({ summary }, [job]);
       const { seconds } = await undo.awaitReady.executeWithOptions(
         { summary: 'UNDO: Wait until it is ready' },
-        [job],
+        [{ ...job, instance }],
       );
       await undo.verifyKeys.executeWithOptions(
         { summary: 'UNDO: Verify that the previous keys are in force' },

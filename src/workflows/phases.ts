@@ -183,10 +183,15 @@ export async function cutover({ job, progress, undo: steps, back }: Rotation, pl
 export async function start({ job, progress, undo: steps, back }: Rotation, plan: Plan): Promise<void> {
   progress.enter('start');
   steps.add(back.start);
-  await progress.run(service.startService, job, `Start ${plan.service.description}`, ({ detail }) => detail);
+  const { instance } = await progress.run(
+    service.startService,
+    job,
+    `Start ${plan.service.description}`,
+    ({ detail }) => detail,
+  );
   await progress.run(
     service.awaitReady,
-    job,
+    { ...job, instance },
     'Wait until every replica is ready',
     ({ seconds }) => `after ${seconds} s`,
   );
