@@ -1,6 +1,7 @@
 # Everything real, set up from package registries and cached outside the clone.
 # make demo [KEEP=1]   rotate the keys of a real LiteLLM, and look
 # make test            set everything up and run all tests
+# make drill           kill everything everywhere, and look at what is left; DRILL="--sample 40" for some of it
 # make check           types, lint, format, dead code
 
 SHELL := /bin/bash
@@ -26,7 +27,10 @@ demo: node_modules/.package-lock.json
 test: setup
 	@$(RUN) vitest run $(TESTS)
 
+drill: setup
+	@$(RUN) exec node drill/main.ts $(DRILL)
+
 check: node_modules/.package-lock.json
 	@$(RUN) npm run --silent check
 
-.PHONY: help setup demo test check
+.PHONY: help setup demo test drill check

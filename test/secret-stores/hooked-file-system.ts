@@ -20,5 +20,5 @@ export function hookedFileSystem(before: (call: string) => Promise<void>): FileS
         };
       },
     });
-  return hook({ ...promises }, '') as FileSystem;
+  return hook({ ...promises }, '');
 }

@@ -1,0 +1,73 @@
+import { writeFile } from 'node:fs/promises';
+import { cpus, loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stopAll } from '../lab/cleanup.ts';
+import { startPostgres, withClient } from '../lab/postgres.ts';
+import { say } from '../lab/report.ts';
+import { versions } from '../lab/versions.ts';
+import { measureSize, type Series } from './measurement.ts';
+import { parseOptions, usage, type BenchOptions } from './options.ts';
+import { renderTables } from './table.ts';
+
+/** What the benchmark writes as JSON: every run, so that other figures can be made of it. */
+export interface BenchDocument {
+  readonly at: string;
+  readonly machine: { readonly cpu: string; readonly cores: number; readonly load: readonly number[] };
+  readonly versions: { readonly node: string; readonly postgres: string; readonly litellm: string };
+  readonly options: BenchOptions;
+  readonly series: readonly Series[];
+}
+
+/** A server as for production, but without a checkpoint or an autovacuum in the middle of a run of either side. */
+const settings = {
+  shared_buffers: '512MB',
+  max_wal_size: '8GB',
+  checkpoint_timeout: '1h',
+  autovacuum: 'off',
+} as const;
+
+async function bench(options: BenchOptions): Promise<BenchDocument> {
+  const load = loadavg();
+  const postgres = await startPostgres({
+    fsync: true,
+    settings: { ...settings, synchronous_commit: options.synchronousCommit },
+  });
+  const { rows } = await withClient(postgres.adminUrl, (client) =>
+    client.query<{ server_version: string }>('show server_version'),
+  );
+  const series: Series[] = [];
+  for (const size of options.values) series.push(...(await measureSize(postgres, size, options)));
+  await postgres.stop();
+  return {
+    at: new Date().toISOString(),
+    machine: { cpu: cpus()[0]?.model ?? 'unknown', cores: cpus().length, load },
+    versions: {
+      node: process.version,
+      postgres: rows[0]?.server_version ?? 'unknown',
+      litellm: versions.litellm,
+    },
+    options,
+    series,
+  };
+}
+
+let options: BenchOptions;
+try {
+  options = parseOptions(process.argv.slice(2));
+} catch (error) {
+  console.error(`bench: error: ${error instanceof Error ? error.message : String(error)}\n${usage}`);
+  process.exit(2);
+}
+try {
+  const document = await bench(options);
+  const { machine, versions: used } = document;
+  console.log(
+    `${machine.cpu}, ${machine.cores} cores, load ${machine.load[0]?.toFixed(1)} at the start; Node ${used.node}, Postgres ${used.postgres}, LiteLLM ${used.litellm}; synchronous_commit ${options.synchronousCommit}; ${options.runs} runs each, in turn\n`,
+  );
+  console.log(renderTables(document.series));
+  const file = options.json ?? join(tmpdir(), 'litellm-rotate-bench.json');
+  await writeFile(file, `${JSON.stringify(document, undefined, 1)}\n`);
+  say(`written to ${file}`);
+} finally {
+  await stopAll();
+}

@@ -1,0 +1,168 @@
+import { Client } from 'pg';
+import type { Postgres } from '../lab/postgres.ts';
+import { say } from '../lab/report.ts';
+import { startNode } from './node.ts';
+import { shortCount, type BenchOptions } from './options.ts';
+import { changeTenth, fillDatabase } from './seed.ts';
+import { assertCarriedOver, runOurs, runPeer, withCopy, type Run } from './sides.ts';
+import { quantile } from './statistics.ts';
+import type { Latency, TrafficReport } from './traffic.ts';
+
+/** All runs of one size and one round trip. */
+export interface Series {
+  readonly values: number;
+  readonly rows: number;
+  /** Asked for, and as a query of the server measured it (median of 50), in ms. */
+  readonly latencyMs: number;
+  readonly roundTripMs: number;
+  /** In the order they were made, in turn; empty above `--peer-limit`. */
+  readonly peer: readonly Run[];
+  readonly ours: readonly Run[];
+  /** Ours, with one row of ten changed between stage and swap. */
+  readonly changed: readonly Run[];
+  readonly traffic: Traffic | undefined;
+}
+
+/** Latencies of LiteLLM's own queries, in ms. */
+export interface Traffic {
+  readonly idle: LatencySummary;
+  readonly duringPeer: LatencySummary;
+  readonly duringStage: LatencySummary;
+}
+
+export interface LatencySummary {
+  readonly queries: number;
+  readonly readMedian: number;
+  readonly writeMedian: number;
+  readonly write99: number;
+  readonly max: number;
+}
+
+export async function measureSize(
+  postgres: Postgres,
+  size: number,
+  options: BenchOptions,
+): Promise<readonly Series[]> {
+  const template = `filled_${size}`;
+  const filled = await fillDatabase(postgres, template, size, options.seed);
+  say(`${shortCount(size)}: ${filled.values} values in ${filled.rows} rows`);
+  const series: Series[] = [];
+  for (const latencyMs of options.latencies.filter((ms) => ms === 0 || size <= options.latencyLimit)) {
+    series.push(await measure(postgres, template, filled, latencyMs, options));
+  }
+  return series;
+}
+
+async function measure(
+  postgres: Postgres,
+  template: string,
+  filled: { readonly values: number; readonly rows: number },
+  latencyMs: number,
+  options: BenchOptions,
+): Promise<Series> {
+  const relay = latencyMs === 0 ? undefined : startNode('relay', [`${postgres.port}`, `${latencyMs}`]);
+  const relayPort = await relay?.firstLine();
+  const urlOf = (name: string): string => {
+    const url = new URL(postgres.url(name));
+    if (relayPort !== undefined) url.port = relayPort;
+    return url.href;
+  };
+  const peer: Run[] = [];
+  const ours: Run[] = [];
+  const changed: Run[] = [];
+  const withPeer = filled.values <= options.peerLimit * 1.01;
+  const checked = async (name: string, run: Run, side: string): Promise<Run> => {
+    await assertCarriedOver(postgres.url(template), postgres.url(name), filled.values, side);
+    const rate = Math.round(run.values / run.seconds);
+    const cpu = (run.clientCpuSeconds + run.serverCpuSeconds).toFixed(2);
+    const cutover = side === 'ours' ? `, of which the cutover ${run.cutoverSeconds.toFixed(3)} s` : '';
+    say(`  ${side}: ${run.seconds.toFixed(3)} s${cutover}, ${rate} values/s, CPU ${cpu} s`);
+    return run;
+  };
+  try {
+    for (let at = 0; at < options.runs; at += 1) {
+      if (withPeer) {
+        peer.push(
+          await withCopy(postgres, template, async (name) =>
+            checked(name, await runPeer(postgres, urlOf(name)), 'peer'),
+          ),
+        );
+      }
+      ours.push(
+        await withCopy(postgres, template, async (name) =>
+          checked(name, await runOurs(postgres, urlOf(name)), 'ours'),
+        ),
+      );
+      if (latencyMs === 0) {
+        changed.push(
+          await withCopy(postgres, template, (name) =>
+            runOurs(postgres, urlOf(name), { between: changeTenth }),
+          ),
+        );
+      }
+    }
+    const roundTripMs = await roundTrip(urlOf(template));
+    const traffic =
+      options.traffic && latencyMs === 0 ? await measureTraffic(postgres, template, withPeer) : undefined;
+    return { ...filled, latencyMs, roundTripMs, peer, ours, changed, traffic };
+  } finally {
+    await relay?.finish();
+  }
+}
+
+async function roundTrip(url: string): Promise<number> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  const samples: number[] = [];
+  for (let at = 0; at < 50; at += 1) {
+    const since = performance.now();
+    await client.query('select 1');
+    samples.push(performance.now() - since);
+  }
+  await client.end();
+  return quantile(samples, 0.5);
+}
+
+/** One run of each side beside LiteLLM's queries. The swap is not among them: LiteLLM is stopped then. */
+async function measureTraffic(postgres: Postgres, template: string, withPeer: boolean): Promise<Traffic> {
+  const beside = (work: (url: string) => Promise<Run>): Promise<[TrafficReport, Run]> =>
+    withCopy(postgres, template, async (name) => {
+      const url = postgres.url(name);
+      const program = startNode('traffic', [], { url });
+      const run = await work(url);
+      return [JSON.parse(await program.finish()) as TrafficReport, run];
+    });
+  const [staging, stage] = await beside((url) => runOurs(postgres, url, { stageOnly: true }));
+  const duringStage = summarize(staging, stage.beganAt, stage.beganAt + stage.seconds * 1000);
+  // The same process before it began: warm, and nothing else at work but a client that starts.
+  const idle = await idleTraffic(postgres, template);
+  if (!withPeer) return { idle, duringStage, duringPeer: idle };
+  const [migrating, peer] = await beside((url) => runPeer(postgres, url));
+  return {
+    idle,
+    duringStage,
+    duringPeer: summarize(migrating, peer.beganAt, peer.beganAt + peer.seconds * 1000),
+  };
+}
+
+function idleTraffic(postgres: Postgres, template: string): Promise<LatencySummary> {
+  return withCopy(postgres, template, async (name) => {
+    const program = startNode('traffic', [], { url: postgres.url(name) });
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    const until = Date.now();
+    return summarize(JSON.parse(await program.finish()) as TrafficReport, until - 3000, until);
+  });
+}
+
+function summarize({ reads, writes }: TrafficReport, from: number, until: number): LatencySummary {
+  const within = (latencies: readonly Latency[]): number[] =>
+    latencies.filter(([at, took]) => at + took >= from && at <= until).map(([, took]) => took);
+  const [read, write] = [within(reads), within(writes)];
+  return {
+    queries: read.length + write.length,
+    readMedian: quantile(read, 0.5),
+    writeMedian: quantile(write, 0.5),
+    write99: quantile(write, 0.99),
+    max: quantile([...read, ...write], 1),
+  };
+}

@@ -1,0 +1,97 @@
+import type { LatencySummary, Series } from './measurement.ts';
+import { shortCount } from './options.ts';
+import type { Run } from './sides.ts';
+import { ratiosOf, spreadOf, type Spread } from './statistics.ts';
+
+const rate = ({ values, seconds }: Run): number => values / seconds;
+const cpu = ({ clientCpuSeconds, serverCpuSeconds }: Run): number => clientCpuSeconds + serverCpuSeconds;
+
+/** The measured series as Markdown tables: medians, with the least and the most in brackets. */
+export function renderTables(series: readonly Series[]): string {
+  return [
+    'Ours / peer, pair by pair',
+    '',
+    table(
+      ['values', 'round trip', 'values/s: peer', 'ours', 'ratio', 'CPU s: peer', 'ours', 'peer / ours'],
+      series.map((one) => {
+        const { peer, ours } = one;
+        const own = [shortCount(round(one.values)), trip(one)];
+        const ourRate = whole(spreadOf(ours.map(rate)));
+        const ourCpu = show(spreadOf(ours.map(cpu)), 2);
+        if (peer.length === 0) return [...own, '-', ourRate, '-', '-', ourCpu, '-'];
+        return [
+          ...own,
+          whole(spreadOf(peer.map(rate))),
+          ourRate,
+          `**${show(ratiosOf(ours.map(rate), peer.map(rate)), 1)}**`,
+          show(spreadOf(peer.map(cpu)), 2),
+          ourCpu,
+          `**${show(ratiosOf(peer.map(cpu), ours.map(cpu)), 1)}**`,
+        ];
+      }),
+    ),
+    '',
+    'The outage, and memory',
+    '',
+    table(
+      [
+        'values',
+        'round trip',
+        'stage s',
+        'cutover s',
+        'with 10 % changed: s',
+        'late values',
+        'MiB added: peer',
+        'ours',
+      ],
+      series.map((one) => [
+        shortCount(round(one.values)),
+        trip(one),
+        show(spreadOf(one.ours.map(({ seconds, cutoverSeconds }) => seconds - cutoverSeconds)), 2),
+        `**${show(spreadOf(one.ours.map(({ cutoverSeconds }) => cutoverSeconds)), 3)}**`,
+        one.changed.length === 0
+          ? '-'
+          : show(spreadOf(one.changed.map(({ cutoverSeconds }) => cutoverSeconds)), 3),
+        `${one.changed[0]?.lateValues ?? '-'}`,
+        one.peer.length === 0 ? '-' : show(spreadOf(one.peer.map(({ addedMiB }) => addedMiB)), 0),
+        show(spreadOf(one.ours.map(({ addedMiB }) => addedMiB)), 0),
+      ]),
+    ),
+    ...renderTraffic(series),
+  ].join('\n');
+}
+
+function renderTraffic(series: readonly Series[]): string[] {
+  const rows = series.flatMap(({ values, traffic }) => {
+    if (traffic === undefined) return [];
+    const row = (when: string, summary: LatencySummary): string[] => [
+      shortCount(round(values)),
+      when,
+      summary.readMedian.toFixed(2),
+      summary.writeMedian.toFixed(2),
+      summary.write99.toFixed(1),
+      summary.max.toFixed(0),
+      `${summary.queries}`,
+    ];
+    return [
+      row('nothing else', traffic.idle),
+      row('peer', traffic.duringPeer),
+      row('stage', traffic.duringStage),
+    ];
+  });
+  if (rows.length === 0) return [];
+  const head = ['values', 'beside', 'read ms', 'write ms', 'write 99 %', 'max', 'queries'];
+  return ['', "LiteLLM's own queries, medians", '', table(head, rows)];
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+const trip = ({ latencyMs, roundTripMs }: Series): string =>
+  latencyMs === 0 ? 'loopback' : `${roundTripMs.toFixed(1)} ms`;
+/** A generator that is asked for 10,000 values stops at the row that passes it. */
+const round = (values: number): number => Number(values.toPrecision(2));
+const show = ({ median, min, max }: Spread, digits: number): string =>
+  `${median.toFixed(digits)} [${min.toFixed(digits)}..${max.toFixed(digits)}]`;
+const whole = (spread: Spread): string => show(spread, 0);

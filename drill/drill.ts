@@ -1,0 +1,91 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { untilStopped } from '../lab/cleanup.ts';
+import { allDrills, backwardRecording, expected, forwardRecording, sample } from './drills.ts';
+import { type Lane, startLane } from './lane.ts';
+import { type Drill, type Ended, run } from './run.ts';
+import { makeSeed } from './seed.ts';
+
+export interface DrillOptions {
+  /** Deployments that are drilled at the same time. A kill is mostly waiting, for a heartbeat that does not come. */
+  readonly lanes: number;
+  /** How many, and by which seed. @default all */
+  readonly sample?: { readonly count: number; readonly seed: number };
+  /** Only drills whose name matches. @default all */
+  readonly only?: RegExp;
+  /** Told of each run as it ends. */
+  readonly report: (ended: Ended, done: number, of: number) => void;
+}
+
+/** Whether a run ended as it may: on one side, the right one, without a person where none is needed. */
+export function isGood({ drill, ended, askedForPerson }: Ended): boolean {
+  if (ended === 'not reached') return true;
+  return (
+    (ended === 'new' || ended === 'restored') &&
+    expected(drill).includes(ended) &&
+    (!askedForPerson || drill.person !== undefined)
+  );
+}
+
+/** Records the points, and then lets each fault happen in a run of its own. */
+export async function drill(options: DrillOptions): Promise<Ended[]> {
+  const directory = await mkdtemp(join(tmpdir(), 'litellm-rotate-drill-'));
+  const remove = untilStopped(
+    () => rm(directory, { recursive: true, force: true }),
+    () => undefined,
+  );
+  // The lab ends what runs when this process is told to end; nothing new may begin meanwhile.
+  const ending = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => ending.abort());
+  const lanes: Lane[] = [];
+  try {
+    const seeded = makeSeed();
+    for (let at = 1; at <= options.lanes; at += 1) {
+      const home = join(directory, `${at}`);
+      await mkdir(home);
+      lanes.push(await startLane(`lane${at}`, home, seeded));
+    }
+    const [one, other] = [lanes[0], lanes[1] ?? lanes[0]];
+    if (one === undefined || other === undefined) throw new Error('a drill needs a lane');
+    const recordings =
+      one === other
+        ? [await run(one, forwardRecording), await run(one, backwardRecording)]
+        : await Promise.all([run(one, forwardRecording), run(other, backwardRecording)]);
+    const failed = recordings.find((ended) => !isGood(ended));
+    if (failed !== undefined)
+      throw new Error(`${failed.drill.name}: ended ${failed.ended}: ${failed.problems.join('; ')}`);
+    const [forward, backward] = recordings;
+    const all = allDrills(forward?.points ?? [], backward?.points ?? []).filter(
+      ({ name }) => options.only?.test(name) ?? true,
+    );
+    const chosen =
+      options.sample === undefined ? all : sample(all, options.sample.count, options.sample.seed);
+    return await runAll(lanes, chosen, options.report, ending.signal);
+  } finally {
+    await Promise.allSettled(lanes.map((lane) => lane.stop()));
+    await remove();
+  }
+}
+
+async function runAll(
+  lanes: readonly Lane[],
+  drills: readonly Drill[],
+  report: DrillOptions['report'],
+  ending: AbortSignal,
+): Promise<Ended[]> {
+  // The longest first: a frozen worker is noticed after a minute.
+  const isLong = ({ injections }: Drill) => injections.some(({ fault }) => fault.startsWith('zombie'));
+  const waiting = [...drills.filter(isLong), ...drills.filter((drilled) => !isLong(drilled))];
+  const ends: Ended[] = [];
+  await Promise.all(
+    lanes.map(async (lane) => {
+      for (let next = waiting.shift(); next !== undefined && !ending.aborted; next = waiting.shift()) {
+        const ended = await run(lane, next);
+        ends.push(ended);
+        report(ended, ends.length, drills.length);
+      }
+    }),
+  );
+  return ends;
+}
