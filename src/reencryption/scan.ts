@@ -48,7 +48,7 @@ export interface PageSize {
   readonly bytes: number;
 }
 
-export const defaultPage: PageSize = { rows: 250, bytes: 4 * 1024 * 1024 };
+export const defaultPage: PageSize = { rows: 250, bytes: 192 * 1024 };
 
 /**
  * Reads a query page by page through a server-side cursor; the next page is under way while the caller works on this

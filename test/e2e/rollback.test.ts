@@ -32,7 +32,7 @@ beforeAll(async () => {
   hooks = await hookService(demo);
   const config = join(lab.directory, 'litellm-rotate.yaml');
   const database = { ...(demo.target['database'] as object), lockTimeout: '300ms' };
-  const target = { ...hooks.target, database, observe: '4s', fenceTimeout: '2s' };
+  const target = { ...hooks.target, database, observe: '8s', fenceTimeout: '2s' };
   await writeConfig(config, [{ name: 'demo', target }]);
   await startWorker({
     directory: lab.directory,
