@@ -198,7 +198,7 @@ def main():
         rows += fill(connection, "variables", sealer, sealer.count + 1)
         for name, share in SHARES.items():
             rows += fill(connection, name, sealer, sealer.count + int(wanted["values"] * share))
-        rows += fill(connection, "assertions", sealer, wanted["values"])
+        rows += fill(connection, "assertions", sealer, max(wanted["values"], sealer.count + 1))
         connection.execute(PLAIN_KEYS, {"rows": wanted["plainKeys"], "at": AT})
         connection.execute(SPEND_LOGS, {"rows": wanted["spendLogs"], "at": AT})
     with psycopg.connect(wanted["url"], autocommit=True) as connection:

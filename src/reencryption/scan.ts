@@ -48,7 +48,11 @@ export interface PageSize {
   readonly bytes: number;
 }
 
-export const defaultPage: PageSize = { rows: 250, bytes: 192 * 1024 };
+/**
+ * More bytes are no faster, and cost memory: what lives of a page while V8 collects its young generation makes it double
+ * that generation's space, up to 100 MiB that it does not give back.
+ */
+export const defaultPage: PageSize = { rows: 250, bytes: 128 * 1024 };
 
 /**
  * Reads a query page by page through a server-side cursor; the next page is under way while the caller works on this
