@@ -1,7 +1,8 @@
 import type { RestoreReport, SwapReport } from '../reencryption/port.ts';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
 import { withHeartbeat } from './context.ts';
 import { generationsOf, transitionOf } from './generations.ts';
-import type { Job, Ports } from './ports.ts';
+import type { Job, Ports, Target } from './ports.ts';
 
 /** The stored values: staged beside the old ones, swapped in one transaction, put back in one. */
 export function createValueActivities(ports: Ports) {
@@ -18,6 +19,7 @@ export function createValueActivities(ports: Ports) {
       const target = ports.target(job.target);
       return withHeartbeat(async (_signal, progress) => {
         const generations = await generationsOf(target, job);
+        await refuseChangedFiles(target, job);
         const master = { from: generations.previous.master, to: generations.pending.master };
         const fence = await target.database.fence(job.rotation);
         return target.database.swap(transitionOf(target, generations), master, fence, progress);
@@ -43,4 +45,15 @@ export function createValueActivities(ports: Ports) {
       });
     },
   };
+}
+
+/** Before the swap an edit by somebody else is a reason to go back; after it, it would be a person's work to mend. */
+async function refuseChangedFiles({ database, store }: Target, { rotation }: Job): Promise<void> {
+  const { parts } = await store.observe(rotation);
+  const changed = parts.filter(({ side }) => side === 'changed').map(({ where }) => where);
+  if (changed.length === 0 || (await database.observe(rotation)).side === 'pending') return;
+  throw new RotationError(
+    failureTypes.changedElsewhere,
+    `${changed.join(', ')}: found a change made since the pending keys were written; expected the bytes that preflight saw; nothing was changed, the edit stays; run the rotation again`,
+  );
 }

@@ -159,6 +159,19 @@ describe('a rotation that fails ends on the previous keys, byte for byte, with L
     expect(await journalRest(demo.databaseUrl)).toEqual(ended);
   });
 
+  test('in cutover, for a key file that somebody edited behind the fence: the edit stays', async () => {
+    const [before, text] = [await look(), await readFile(demo.keyFile, 'utf8')];
+    await hooks.before('stop', `echo ADDED=1 >> ${demo.keyFile}`);
+    const { exitCode, stderr } = await start().rotation;
+    expect(stderr).toContain(`${demo.keyFile}: found a change made since the pending keys were written`);
+    expect(exitCode).toBe(3);
+    const { keyFile, ...after } = await look();
+    expect({ ...after, keyFile: keyFile.replace('ADDED=1\n', '') }).toEqual(before);
+    expect(keyFile).toContain('ADDED=1\n');
+    expect(await journalRest(demo.databaseUrl)).toEqual(ended);
+    await writeFile(demo.keyFile, text);
+  });
+
   test('in cutover, for a lock that another session holds', async () => {
     const before = await look();
     const other = new PostgresClient({
