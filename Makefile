@@ -1,7 +1,8 @@
 # Everything real, set up from package registries and cached outside the clone.
 # make demo [KEEP=1]   rotate the keys of a real LiteLLM, and look
 # make test            set everything up and run all tests
-# make drill           kill everything everywhere, and look at what is left; DRILL="--sample 40" for some of it
+# make drill           kill everything everywhere, and look at what is left; DRILL="--sample 40" for some of it,
+#                      DRILL="--service litellm --sample 8" for some of it with LiteLLM itself in the stand-in's place
 # make check           types, lint, format, dead code
 
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ NODE_BIN = $(shell lab/node-bin $(NODE_VERSION) $(CACHE))
 RUN = PATH="$(NODE_BIN):$$PWD/node_modules/.bin:$$PATH"
 
 help:
-	@sed -n 's/^# make/make/p' Makefile
+	@sed -n '/^# make/,/^$$/s/^# //p' Makefile
 
 node_modules/.package-lock.json: package.json package-lock.json
 	@start=$$SECONDS; $(RUN) npm ci --loglevel=error && touch $@ && echo "npm: packages installed ($$((SECONDS - start)) s)" >&2

@@ -5,7 +5,7 @@ import { basename, dirname } from 'node:path';
 import { escapeIdentifier, type Client } from 'pg';
 import { withClient } from '../lab/postgres.ts';
 import type { Written } from './busy-writer.ts';
-import type { DrilledDeployment } from './deployment.ts';
+import type { DrilledDeployment, ServiceKind } from './deployment.ts';
 import { openAll } from './sealing.ts';
 
 /*
@@ -39,7 +39,7 @@ export async function look(deployment: DrilledDeployment): Promise<Before> {
   return {
     files: await Promise.all([deployment.keyFile, deployment.envFile].map(readState)),
     names: (await readdir(deployment.directory)).sort(),
-    rows: await withClient(deployment.databaseUrl, readRows),
+    rows: await withClient(deployment.databaseUrl, (client) => readRows(client, deployment.serviceKind)),
     models: await modelsOf(deployment.url, deployment.keys.master),
   };
 }
@@ -68,8 +68,8 @@ export async function judge(
   const lost = await withClient(deployment.databaseUrl, (client) =>
     judgeDatabase(client, before, deployment, { side, keys, problems }),
   );
-  const boots = (await readFile(deployment.bootLog, 'utf8')).split('\n');
-  const refused = boots.filter((line) => line.startsWith('refused')).length;
+  const boots = deployment.serviceKind === 'litellm' ? '' : await readFile(deployment.bootLog, 'utf8');
+  const refused = boots.split('\n').filter((line) => line.startsWith('refused')).length;
   if (refused > 0)
     problems.push(`the service was started ${refused} time(s) with a key that does not open its values`);
   if (lost) return { side: 'lost', problems };
@@ -112,12 +112,22 @@ function judgeFiles(
   }
 }
 
-async function readRows(client: Client): Promise<Map<string, string[]>> {
+const tokens = 'LiteLLM_VerificationToken';
+
+/** What LiteLLM writes by itself while it runs, whether anybody rotates or not. */
+const writtenByLiteLLM =
+  /SpendLog|^LiteLLM_Daily|CronJob|HealthCheck|^LiteLLM_Deleted|ErrorLogs|^LiteLLM_ProxyWorkerHeartbeat$/;
+
+async function readRows(client: Client, serviceKind: ServiceKind): Promise<Map<string, string[]>> {
   const { rows: tables } = await client.query<{ name: string }>(
     `select tablename as name from pg_tables where schemaname = 'public' order by 1`,
   );
   const found = new Map<string, string[]>();
+  const isLiteLLM = serviceKind === 'litellm';
   for (const { name } of tables) {
+    if (isLiteLLM && writtenByLiteLLM.test(name)) continue;
+    // It notes on a virtual key when it was used.
+    const line = isLiteLLM && name === tokens ? `(to_jsonb(t) - 'updated_at' - 'last_active')::text` : 't::text';
     // LiteLLM's own trigger counts changes of MCP servers there; the busy writer's rows have a ledger.
     const except =
       name === 'LiteLLM_Config'
@@ -126,18 +136,16 @@ async function readRows(client: Client): Promise<Map<string, string[]>> {
           ? `where created_by <> 'busy'`
           : '';
     const { rows } = await client.query<{ line: string }>(
-      `select t::text as line from public.${escapeIdentifier(name)} t ${except} order by 1`,
+      `select ${line} as line from public.${escapeIdentifier(name)} t ${except} order by 1`,
     );
     if (rows.length > 0)
       found.set(
         name,
-        rows.map(({ line }) => line),
+        rows.map((row) => row.line),
       );
   }
   return found;
 }
-
-const tokens = 'LiteLLM_VerificationToken';
 
 /** Returns whether anything is lost. */
 async function judgeDatabase(
@@ -147,7 +155,7 @@ async function judgeDatabase(
   { side, keys, problems }: { side: 'new' | 'restored'; keys: Keys; problems: string[] },
 ): Promise<boolean> {
   const { master, salt = '' } = deployment.keys;
-  const rows = await readRows(client);
+  const rows = await readRows(client, deployment.serviceKind);
   let lost = false;
   let count = 0;
   for (const table of new Set([...before.rows.keys(), ...rows.keys()])) {

@@ -6,20 +6,23 @@ import { type Lane, template } from './lane.ts';
 
 const standIn = fileURLToPath(new URL('stand-in.ts', import.meta.url));
 
-/** A deployment whose service is the stand-in. */
+/** The stand-in starts in half a second, so that hundreds of runs are to be had; LiteLLM itself needs about fifteen. */
+export type ServiceKind = 'stand-in' | 'litellm';
+
 export interface DrilledDeployment extends Deployment {
-  /** `served` or `refused`, one line a start. */
+  readonly serviceKind: ServiceKind;
+  /** `served` or `refused`, one line a start; the stand-in's only. */
   readonly bootLog: string;
   /** What the busy writer asked for, when there is one. */
   readonly ledger: string;
 }
 
-/** A copy of the lane's database, key files, and the stand-in in LiteLLM's place under the lab's own service script. */
+/** A copy of the lane's database, key files, and the service under the lab's own service script. */
 export async function createDrilledDeployment(
   lane: Lane,
   name: string,
   directory: string,
-  options: { readonly busy: boolean },
+  options: { readonly busy: boolean; readonly serviceKind?: ServiceKind },
 ): Promise<DrilledDeployment> {
   const deployment = await createDeployment({
     postgres: lane.postgres,
@@ -29,6 +32,8 @@ export async function createDrilledDeployment(
     keys: lane.seeded.keys,
   });
   const [bootLog, ledger] = [join(directory, 'boots.log'), join(directory, 'ledger.log')];
+  const { serviceKind = 'stand-in' } = options;
+  if (serviceKind === 'litellm') return { ...deployment, serviceKind, bootLog, ledger };
   const { description } = deployment.service;
   const lines = (await readFile(description, 'utf8'))
     .split('\n')
@@ -47,5 +52,5 @@ export async function createDrilledDeployment(
     fenceTimeout: '15s',
     proxy: { url: deployment.url, readyTimeout: '30s' },
   };
-  return { ...deployment, target, bootLog, ledger };
+  return { ...deployment, serviceKind, target, bootLog, ledger };
 }

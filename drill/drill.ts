@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { untilStopped } from '../lab/cleanup.ts';
 import { allDrills, backwardRecording, expected, forwardRecording, sample } from './drills.ts';
+import type { ServiceKind } from './deployment.ts';
 import { type Lane, startLane } from './lane.ts';
 import { type Drill, type Ended, run } from './run.ts';
 import { makeSeed } from './seed.ts';
@@ -14,6 +15,8 @@ export interface DrillOptions {
   readonly sample?: { readonly count: number; readonly seed: number };
   /** Only drills whose name matches. @default all */
   readonly only?: RegExp;
+  /** @default the stand-in */
+  readonly serviceKind?: ServiceKind;
   /** Told of each run as it ends. */
   readonly report: (ended: Ended, done: number, of: number) => void;
 }
@@ -30,6 +33,7 @@ export function isGood({ drill, ended, askedForPerson }: Ended): boolean {
 
 /** Records the points, and then lets each fault happen in a run of its own. */
 export async function drill(options: DrillOptions): Promise<Ended[]> {
+  const { serviceKind = 'stand-in' } = options;
   const directory = await mkdtemp(join(tmpdir(), 'litellm-rotate-drill-'));
   const remove = untilStopped(
     () => rm(directory, { recursive: true, force: true }),
@@ -50,18 +54,19 @@ export async function drill(options: DrillOptions): Promise<Ended[]> {
     if (one === undefined || other === undefined) throw new Error('a drill needs a lane');
     const recordings =
       one === other
-        ? [await run(one, forwardRecording), await run(one, backwardRecording)]
-        : await Promise.all([run(one, forwardRecording), run(other, backwardRecording)]);
+        ? [await run(one, forwardRecording, serviceKind), await run(one, backwardRecording, serviceKind)]
+        : await Promise.all([run(one, forwardRecording, serviceKind), run(other, backwardRecording, serviceKind)]);
     const failed = recordings.find((ended) => !isGood(ended));
     if (failed !== undefined)
       throw new Error(`${failed.drill.name}: ended ${failed.ended}: ${failed.problems.join('; ')}`);
     const [forward, backward] = recordings;
+    // The busy writer is a part of the stand-in.
     const all = allDrills(forward?.points ?? [], backward?.points ?? []).filter(
-      ({ name }) => options.only?.test(name) ?? true,
+      ({ name, busy }) => (options.only?.test(name) ?? true) && !(busy && serviceKind === 'litellm'),
     );
     const chosen =
       options.sample === undefined ? all : sample(all, options.sample.count, options.sample.seed);
-    return await runAll(lanes, chosen, options.report, ending.signal);
+    return await runAll(lanes, chosen, serviceKind, options.report, ending.signal);
   } finally {
     await Promise.allSettled(lanes.map((lane) => lane.stop()));
     await remove();
@@ -71,6 +76,7 @@ export async function drill(options: DrillOptions): Promise<Ended[]> {
 async function runAll(
   lanes: readonly Lane[],
   drills: readonly Drill[],
+  serviceKind: ServiceKind,
   report: DrillOptions['report'],
   ending: AbortSignal,
 ): Promise<Ended[]> {
@@ -81,7 +87,7 @@ async function runAll(
   await Promise.all(
     lanes.map(async (lane) => {
       for (let next = waiting.shift(); next !== undefined && !ending.aborted; next = waiting.shift()) {
-        const ended = await run(lane, next);
+        const ended = await run(lane, next, serviceKind);
         ends.push(ended);
         report(ended, ends.length, drills.length);
       }

@@ -7,7 +7,7 @@ import type { Child } from '../lab/child.ts';
 import { writeConfig } from '../lab/deployment.ts';
 import { withClient } from '../lab/postgres.ts';
 import { judge, keysIn, look, slotPath, type Verdict } from './check.ts';
-import { createDrilledDeployment, type DrilledDeployment } from './deployment.ts';
+import { createDrilledDeployment, type DrilledDeployment, type ServiceKind } from './deployment.ts';
 import { files, type Injection, type Passed } from './injection.ts';
 import type { Lane } from './lane.ts';
 import { findLeaks } from './leaks.ts';
@@ -41,12 +41,13 @@ const limitMs = 8 * 60_000;
 let runs = 0;
 
 /** Makes a deployment, starts a worker and a rotation, lets happen what is to happen, and judges what is left. */
-export async function run(lane: Lane, drill: Drill): Promise<Ended> {
+export async function run(lane: Lane, drill: Drill, serviceKind: ServiceKind): Promise<Ended> {
   const name = `${lane.name}-${(runs += 1)}`;
   const directory = join(lane.directory, name);
   const postgresLog = { path: lane.postgres.log, from: (await stat(lane.postgres.log)).size };
   const deployment = await createDrilledDeployment(lane, name, join(directory, 'target'), {
     busy: drill.busy === true,
+    serviceKind,
   });
   await deployment.start();
   const config = join(directory, 'litellm-rotate.yaml');

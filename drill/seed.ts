@@ -39,8 +39,8 @@ export async function seedTemplate(
         api_key: seal(plain(`model-${at}`), keys.salt, format(at + 2)),
       };
       await client.query(
-        `insert into "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params, created_by, updated_by, updated_at)
-         values ($1, $2, $3, 'drill', 'drill', now())`,
+        `insert into "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params, model_info, created_by, updated_by, updated_at)
+         values ($1, $2, $3, jsonb_build_object('id', $1::text, 'db_model', true), 'drill', 'drill', now())`,
         [`model-${at}`, `m-${at}`, JSON.stringify(params)],
       );
     }

@@ -6,32 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { judge, look, type Before } from '../../drill/check.ts';
 import { createDrilledDeployment, type DrilledDeployment } from '../../drill/deployment.ts';
-import { drill, isGood } from '../../drill/drill.ts';
 import { type Lane, startLane } from '../../drill/lane.ts';
 import { makeSeed, newKey } from '../../drill/seed.ts';
 import { open, seal } from '../../drill/sealing.ts';
-import { describeRun, totals } from '../../drill/table.ts';
 import { withClient } from '../../lab/postgres.ts';
-
-const seed = Number(process.env['DRILL_SEED'] ?? Math.floor(Math.random() * 1e9));
-
-describe(`a sample of the crash drill, by DRILL_SEED=${seed}`, () => {
-  it(
-    'ends wholly on the new keys or byte for byte on the old ones, whatever is killed and where',
-    { timeout: 600_000 },
-    async () => {
-      const ends = await drill({
-        lanes: 6,
-        sample: { count: 12, seed },
-        report: (ended) => console.log(describeRun(ended)),
-      });
-      console.log(totals(ends));
-      expect(ends).toHaveLength(12);
-      expect(ends.filter((ended) => !isGood(ended)).map(describeRun)).toEqual([]);
-      expect(ends.filter(({ ended }) => ended === 'not reached').length).toBeLessThan(3);
-    },
-  );
-});
 
 describe('the judge of the drill', () => {
   let directory: string;
