@@ -23,6 +23,7 @@ export interface LiteLLMInstall {
 
 const here = dirname(fileURLToPath(import.meta.url));
 const constraints = join(here, 'constraints.txt');
+const slimClient = join(here, 'slim-client.py');
 
 /** Installs LiteLLM into the cache: about a minute and 900 MB the first time. Needs a Python from 3.10 to 3.14, and npm. */
 export async function ensureLiteLLM(): Promise<LiteLLMInstall> {
@@ -49,7 +50,7 @@ async function recipe(): Promise<string> {
   const digest = createHash('sha256').update(
     [versions.litellmProxyExtras, versions.prismaPython, versions.prismaCli].join(),
   );
-  for (const file of [constraints, ...files]) digest.update(await readFile(file));
+  for (const file of [constraints, slimClient, ...files]) digest.update(await readFile(file));
   return digest.digest('hex').slice(0, 8);
 }
 
@@ -69,6 +70,7 @@ async function build(directory: string): Promise<void> {
     ['-m', 'prisma', 'generate', '--schema', join(packages, 'litellm/proxy/schema.prisma')],
     { env },
   );
+  await execa(venvPython, [slimClient]);
   // Or the first start pays for it. A file that this Python cannot compile is none that it can import.
   await execa(venvPython, ['-m', 'compileall', '-q', '-j', '2', packages], {
     reject: false,
@@ -105,6 +107,11 @@ async function installEngine(directory: string): Promise<void> {
   await execa('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: engine });
   const wrapper = '#!/bin/sh\nexec "${LITELLM_ROTATE_NODE:-node}" "$(dirname "$0")/engine.mjs" "$@"\n';
   await writeFile(join(engine, 'wasm'), wrapper, { mode: 0o755 });
+  // At each start LiteLLM has Prisma's CLI compare the schema with the database. Here that fails after four seconds of
+  // Node for want of a schema engine, and LiteLLM goes on: so let it fail at once.
+  const cli = '#!/bin/sh\necho "the WebAssembly engine cannot compare schemas" >&2\nexit 1\n';
+  await mkdir(join(engine, 'bin'));
+  await writeFile(join(engine, 'bin/prisma'), cli, { mode: 0o755 });
 }
 
 /** What prisma-client-py would install itself, but with a post-install script that downloads engines. */
@@ -120,7 +127,14 @@ async function installPrismaCli(directory: string): Promise<void> {
 }
 
 function environment(directory: string, engine: string): Record<string, string> {
-  const path = [join(directory, 'venv/bin'), dirname(process.execPath), '/usr/local/bin', '/usr/bin', '/bin'];
+  const path = [
+    ...(engine === 'wasm' ? [join(directory, 'engine/bin')] : []),
+    join(directory, 'venv/bin'),
+    dirname(process.execPath),
+    '/usr/local/bin',
+    '/usr/bin',
+    '/bin',
+  ];
   return {
     PATH: path.join(delimiter),
     LANG: 'C.UTF-8',
