@@ -127,7 +127,8 @@ async function readRows(client: Client, serviceKind: ServiceKind): Promise<Map<s
   for (const { name } of tables) {
     if (isLiteLLM && writtenByLiteLLM.test(name)) continue;
     // It notes on a virtual key when it was used.
-    const line = isLiteLLM && name === tokens ? `(to_jsonb(t) - 'updated_at' - 'last_active')::text` : 't::text';
+    const line =
+      isLiteLLM && name === tokens ? `(to_jsonb(t) - 'updated_at' - 'last_active')::text` : 't::text';
     // LiteLLM's own trigger counts changes of MCP servers there; the busy writer's rows have a ledger.
     const except =
       name === 'LiteLLM_Config'

@@ -55,7 +55,10 @@ export async function drill(options: DrillOptions): Promise<Ended[]> {
     const recordings =
       one === other
         ? [await run(one, forwardRecording, serviceKind), await run(one, backwardRecording, serviceKind)]
-        : await Promise.all([run(one, forwardRecording, serviceKind), run(other, backwardRecording, serviceKind)]);
+        : await Promise.all([
+            run(one, forwardRecording, serviceKind),
+            run(other, backwardRecording, serviceKind),
+          ]);
     const failed = recordings.find((ended) => !isGood(ended));
     if (failed !== undefined)
       throw new Error(`${failed.drill.name}: ended ${failed.ended}: ${failed.problems.join('; ')}`);

@@ -110,7 +110,9 @@ describe('in the swap', () => {
     const before = await dump(lab.client);
     const holder = new Client({ connectionString: lab.url, application_name: 'a report' });
     await holder.connect();
-    await holder.query(`begin; select * from "LiteLLM_ProxyModelTable" where model_id = 'model-3' for update`);
+    await holder.query(
+      `begin; select * from "LiteLLM_ProxyModelTable" where model_id = 'model-3' for update`,
+    );
     const error = await failure(database.swap(transition, masterKey, fence, silent));
     expect(error).toMatchObject({ type: 'DatabaseFailed', facts: { sqlState: '55P03' } });
     expect(error.message).toContain('end the session that holds the lock');
