@@ -89,7 +89,7 @@ export async function run(lane: Lane, drill: Drill, serviceKind: ServiceKind): P
       drill,
       ended: closed ? endOf(verdict, problems, fired) : waiting ? 'needs a person' : 'stuck',
       askedForPerson,
-      problems: closed ? problems : [...problems, await phaseOf(handle)],
+      problems: closed ? problems : [...problems, await phaseOf(handle), await wordsOf(handle)],
       seconds,
       outageSeconds,
       points,
@@ -264,6 +264,14 @@ async function phaseOf(handle: WorkflowHandle): Promise<string> {
   return handle.describe().then(
     ({ searchAttributes }) => `open in phase ${String(searchAttributes['RotationPhase']?.[0])}`,
     () => 'open',
+  );
+}
+
+/** What the rotation says of itself. */
+async function wordsOf(handle: WorkflowHandle): Promise<string> {
+  return handle.query<{ problem: string | null }>('status').then(
+    ({ problem }) => problem ?? 'it names no problem',
+    () => 'it does not answer',
   );
 }
 
