@@ -6,9 +6,10 @@ import { type Lane, template } from './lane.ts';
 
 const standIn = fileURLToPath(new URL('stand-in.ts', import.meta.url));
 
-/** The stand-in starts in half a second, so that hundreds of runs are to be had; LiteLLM itself needs about fifteen. */
+/** The stand-in starts in half a second, so that hundreds of runs are to be had; LiteLLM itself needs about ten. */
 export type ServiceKind = 'stand-in' | 'litellm';
 
+/** A deployment with either service. */
 export interface DrilledDeployment extends Deployment {
   readonly serviceKind: ServiceKind;
   /** `served` or `refused`, one line a start; the stand-in's only. */

@@ -15,8 +15,7 @@ export interface DrillOptions {
   readonly sample?: { readonly count: number; readonly seed: number };
   /** Only drills whose name matches. @default all */
   readonly only?: RegExp;
-  /** @default the stand-in */
-  readonly serviceKind?: ServiceKind;
+  readonly serviceKind: ServiceKind;
   /** Told of each run as it ends. */
   readonly report: (ended: Ended, done: number, of: number) => void;
 }
@@ -33,7 +32,7 @@ export function isGood({ drill, ended, askedForPerson }: Ended): boolean {
 
 /** Records the points, and then lets each fault happen in a run of its own. */
 export async function drill(options: DrillOptions): Promise<Ended[]> {
-  const { serviceKind = 'stand-in' } = options;
+  const { serviceKind } = options;
   const directory = await mkdtemp(join(tmpdir(), 'litellm-rotate-drill-'));
   const remove = untilStopped(
     () => rm(directory, { recursive: true, force: true }),

@@ -61,6 +61,14 @@ async function look() {
 }
 
 const ended = { lease: null, staged: 0 };
+/** Everything is as before, but for the line that somebody else added to the key file. */
+async function expectNothingButTheEdit(before: Awaited<ReturnType<typeof look>>): Promise<void> {
+  const { keyFile, ...after } = await look();
+  expect({ ...after, keyFile: keyFile.replace('ADDED=1\n', '') }).toEqual(before);
+  expect(keyFile).toContain('ADDED=1\n');
+  expect(await journalRest(demo.databaseUrl)).toEqual(ended);
+}
+
 const start = () => {
   const workflowId = `rollback-${(runs += 1)}`;
   return { workflowId, rotation: lab.cli('rotate', 'demo', '--workflow-id', workflowId) };
@@ -128,10 +136,7 @@ describe('a rotation that fails ends on the previous keys, byte for byte, with L
     const { exitCode, stderr } = await rotation;
     expect(stderr).toContain(`${demo.keyFile}: found a change made since preflight`);
     expect(exitCode).toBe(3);
-    const { keyFile, ...after } = await look();
-    expect({ ...after, keyFile: keyFile.replace('ADDED=1\n', '') }).toEqual(before);
-    expect(keyFile).toContain('ADDED=1\n');
-    expect(await journalRest(demo.databaseUrl)).toEqual(ended);
+    await expectNothingButTheEdit(before);
     await writeFile(demo.keyFile, text);
   });
 
@@ -165,10 +170,7 @@ describe('a rotation that fails ends on the previous keys, byte for byte, with L
     const { exitCode, stderr } = await start().rotation;
     expect(stderr).toContain(`${demo.keyFile}: found a change made since the pending keys were written`);
     expect(exitCode).toBe(3);
-    const { keyFile, ...after } = await look();
-    expect({ ...after, keyFile: keyFile.replace('ADDED=1\n', '') }).toEqual(before);
-    expect(keyFile).toContain('ADDED=1\n');
-    expect(await journalRest(demo.databaseUrl)).toEqual(ended);
+    await expectNothingButTheEdit(before);
     await writeFile(demo.keyFile, text);
   });
 

@@ -4,6 +4,7 @@ import { startPostgres, type Postgres } from '../../lab/postgres.ts';
 import { createValueCipher } from '../../src/litellm/cipher.ts';
 import type { SealedShape } from '../../src/litellm/sealed-value.ts';
 import type { Fence } from '../../src/rotation/fence.ts';
+import type { RotationError } from '../../src/rotation/failure.ts';
 import type { NamedKey } from '../../src/rotation/keys.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 import type { RotationDatabase, Transition } from '../../src/reencryption/port.ts';
@@ -196,6 +197,13 @@ export async function begin(database: RotationDatabase, rotation = 'r-1'): Promi
   await database.acquireLease({ rotation, target: 'test', workflowId: `w-${rotation}`, runId: '1' });
   return database.fence(rotation);
 }
+
+/** What a promise rejects with; one that resolves fails the test. */
+export const failure = (promise: Promise<unknown>): Promise<RotationError> =>
+  promise.then(
+    () => Promise.reject(new Error('it was expected to fail')),
+    (error: unknown) => error as RotationError,
+  );
 
 /** Every row of every table of the schema as text, by table: what a restore must give back. */
 export async function dump(

@@ -5,12 +5,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { applicationName } from '../../src/reencryption/connection.ts';
 import type { RotationDatabase } from '../../src/reencryption/port.ts';
 import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
-import type { RotationError } from '../../src/rotation/failure.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 import {
   begin,
   beforeSalt,
   dump,
+  failure,
   masterKey,
   never,
   pending,
@@ -48,11 +48,6 @@ async function fill(rows: number): Promise<void> {
   );
 }
 
-const failure = (promise: Promise<unknown>): Promise<RotationError> =>
-  promise.then(
-    () => Promise.reject(new Error('it was expected to fail')),
-    (error: unknown) => error as RotationError,
-  );
 const killOurs = `select pg_terminate_backend(pid) from pg_stat_activity where application_name = '${applicationName}' and datname = current_database()`;
 
 describe('another session', () => {

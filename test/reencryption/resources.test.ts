@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { RotationError } from '../../src/rotation/failure.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 import {
   begin,
   dump,
+  failure,
   masterKey,
   never,
   sealed,
@@ -39,12 +39,6 @@ beforeEach(async () => {
   lab = await server.create();
 });
 afterEach(() => lab.close());
-
-const failure = (promise: Promise<unknown>): Promise<RotationError> =>
-  promise.then(
-    () => Promise.reject(new Error('it was expected to fail')),
-    (error: unknown) => error as RotationError,
-  );
 
 /** A statement about the database under test, by its name. */
 const onDatabase = (statement: string) =>
