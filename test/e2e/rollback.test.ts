@@ -194,10 +194,13 @@ describe('a rotation that fails ends on the previous keys, byte for byte, with L
 
   test('in start, for a port that another program has taken', async () => {
     const before = await look();
+    const [reached, go] = ['reached', 'go'].map((name) => join(lab.directory, name)) as [string, string];
+    await hooks.before('start', `touch ${reached}; while [ ! -e ${go} ]; do sleep 0.05; done`);
     const { workflowId, rotation } = start();
-    await untilStep(workflowId, 'Swap ');
+    await until('a start', async () => existsSync(reached));
     const squatter = await listenOn(Number(new URL(demo.url).port));
     onTestFinished(() => void squatter.close());
+    await writeFile(go, '');
     await untilStep(workflowId, 'UNDO');
     await new Promise((resolve) => squatter.close(resolve));
     const { exitCode, stderr } = await rotation;
