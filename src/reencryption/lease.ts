@@ -1,6 +1,8 @@
 import type pg from 'pg';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Fence } from '../rotation/fence.ts';
+import { applicationName } from './connection.ts';
+import { sqlState } from './database-error.ts';
 import { journalSchema } from './journal.ts';
 import type { LeaseHolder } from './port.ts';
 
@@ -14,6 +16,21 @@ const read = `
   from ${journalSchema}.lease where rotation is not null`;
 const remember = `insert into ${journalSchema}.rotation (rotation) values ($1) on conflict do nothing`;
 const bump = `update ${journalSchema}.lease set token = token + 1 where rotation = $1 returning token`;
+// As long as an attempt that is about to end may hold the lease's row: the longest of its steps but for the swap.
+const patience = `savepoint asking; set local lock_timeout = '2s'`;
+/**
+ * Sessions of our own role in this database that have the lease in a transaction. Their attempts are no longer the
+ * newest, whatever they are doing.
+ */
+const endHolders = `
+  select pg_terminate_backend(pid)
+  from (
+    select distinct pid from pg_locks
+    where relation = '${journalSchema}.lease'::regclass and mode in ('RowShareLock', 'RowExclusiveLock') and granted
+      and database = (select oid from pg_database where datname = current_database())
+  ) as holder
+  join pg_stat_activity using (pid)
+  where pid <> pg_backend_pid() and usename = current_user and application_name = '${applicationName}'`;
 const held = `select 1 from ${journalSchema}.lease where rotation = $1 and token = $2`;
 const release = `update ${journalSchema}.lease
   set rotation = null, target = null, workflow_id = null, run_id = null, since = null
@@ -47,9 +64,21 @@ export async function readLease(client: pg.ClientBase): Promise<LeaseHolder | un
   return row === undefined ? undefined : { ...row, since: row.since.toISOString() };
 }
 
-/** The next token. `FencedOut` when the lease is another's or nobody's. */
+/**
+ * The next token. `FencedOut` when the lease is another's or nobody's. Must run in a transaction.
+ *
+ * An attempt that holds the lease for longer than a moment is frozen or cut off, or its statement is a long one: its
+ * session is ended, and its transaction undone. Or else its locks would keep LiteLLM's tables from whoever takes over
+ * until Postgres itself ends the session, which is two minutes later, or never while a statement runs.
+ */
 export async function nextToken(client: pg.ClientBase, rotation: string): Promise<number> {
-  const { rows } = await client.query<{ token: string }>(bump, [rotation]);
+  await client.query(patience);
+  const { rows } = await client.query<{ token: string }>(bump, [rotation]).catch(async (error: unknown) => {
+    if (sqlState(error) !== '55P03') throw error;
+    await client.query('rollback to savepoint asking');
+    await client.query(endHolders);
+    return client.query<{ token: string }>(bump, [rotation]);
+  });
   const [row] = rows;
   if (row === undefined) throw await notHeld(client, rotation);
   return Number(row.token);

@@ -221,7 +221,39 @@ describe('a stale attempt', () => {
     expect((await database.observe('r-1')).staged).toBe(rows);
   });
 
-  test('that is in the middle of its swap is waited for, not overtaken', async () => {
+  test('that is frozen in the middle of its swap is ended by the next one, and writes nothing when it wakes', async () => {
+    const stale = await begin(database);
+    await database.stage(transition, stale, silent, never);
+    await lab.client.query(`create function wait_at_gate() returns trigger language plpgsql as
+      $$ begin perform pg_advisory_xact_lock(4712); return new; end $$;
+      create trigger gate before update on "LiteLLM_Config" for each row execute function wait_at_gate()`);
+    await lab.client.query('select pg_advisory_lock(4712)');
+    const child = execa(process.execPath, [new URL('./swapping-child.ts', import.meta.url).pathname], {
+      env: { SWAP_URL: lab.url, SWAP_TOKEN: `${stale.token}` },
+      stdio: ['ignore', 'pipe', 'ignore'],
+      reject: false,
+    });
+    const sessions = `select state from pg_stat_activity where application_name = '${applicationName}' and datname = current_database()`;
+    await expect
+      .poll(async () => (await lab.client.query(`${sessions} and wait_event = 'advisory'`)).rowCount, {
+        timeout: 10_000,
+      })
+      .toBe(1);
+    child.kill('SIGSTOP');
+    await lab.client.query('select pg_advisory_unlock(4712)');
+    await expect
+      .poll(async () => (await lab.client.query(`${sessions} and state like 'idle in%'`)).rowCount)
+      .toBe(1);
+
+    const next = await database.fence('r-1');
+    expect(await database.swap(transition, masterKey, next, silent)).toMatchObject({ values: 143 });
+    const after = await dump(lab.client);
+    child.kill('SIGCONT');
+    expect((await child).exitCode).not.toBe(0);
+    expect(await dump(lab.client)).toEqual(after);
+  });
+
+  test("does not end anybody else's session that has the lease: it gives up within the lock timeout", async () => {
     const fence = await begin(database);
     await lab.client.query('begin; select 1 from litellm_rotate.lease for update');
     const error = await failure(database.fence('r-1'));
