@@ -35,23 +35,24 @@ export async function createDrilledDeployment(
   const [bootLog, ledger] = [join(directory, 'boots.log'), join(directory, 'ledger.log')];
   const { serviceKind = 'stand-in' } = options;
   if (serviceKind === 'litellm') return { ...deployment, serviceKind, bootLog, ledger };
-  const { description } = deployment.service;
-  const lines = (await readFile(description, 'utf8'))
+  const standingIn = await replaceByStandIn(deployment, {
+    BOOT_LOG: bootLog,
+    NODE_COMPILE_CACHE: lane.compileCache,
+    ...(options.busy ? { BUSY_WRITER: ledger } : {}),
+  });
+  return { ...deployment, ...standingIn, serviceKind, bootLog, ledger };
+}
+
+/** Puts the stand-in where the deployment's service starts LiteLLM. `settings` are the stand-in's own variables. */
+export async function replaceByStandIn(
+  { service, target, url }: Deployment,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<Pick<Deployment, 'target'>> {
+  const lines = (await readFile(service.description, 'utf8'))
     .split('\n')
     .filter((line) => !/^(PASS|PYTHON|LITELLM)=/.test(line) && line !== '');
-  lines.push(
-    `PYTHON=${process.execPath}`,
-    `LITELLM=${standIn}`,
-    `PASS=BOOT_LOG=${bootLog}`,
-    `PASS=NODE_COMPILE_CACHE=${lane.compileCache}`,
-  );
-  if (options.busy) lines.push(`PASS=BUSY_WRITER=${ledger}`);
-  await writeFile(description, `${lines.join('\n')}\n`);
-  const target = {
-    ...deployment.target,
-    observe: '1s',
-    fenceTimeout: '15s',
-    proxy: { url: deployment.url, readyTimeout: '30s' },
-  };
-  return { ...deployment, serviceKind, target, bootLog, ledger };
+  lines.push(`PYTHON=${process.execPath}`, `LITELLM=${standIn}`);
+  lines.push(...Object.entries(settings).map(([name, value]) => `PASS=${name}=${value}`));
+  await writeFile(service.description, `${lines.join('\n')}\n`);
+  return { target: { ...target, observe: '1s', fenceTimeout: '15s', proxy: { url, readyTimeout: '30s' } } };
 }

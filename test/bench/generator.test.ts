@@ -5,7 +5,7 @@ import { startPostgres, withClient, type Postgres } from '../../lab/postgres.ts'
 import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 
-const wanted = 700;
+const wanted = 300;
 let postgres: Postgres;
 let filled: Filled;
 

@@ -22,11 +22,11 @@ const writtenByLiteLLM =
 
 /**
  * Exceptions within a table: the counter that LiteLLM's own trigger raises whenever a row of its MCP servers is written,
- * and the times that LiteLLM notes on a virtual key that is used.
+ * and the times and the spend that LiteLLM notes on a virtual key that is used.
  */
 const rowsByTable: Readonly<Record<string, string>> = {
   LiteLLM_Config: `select t::text as row from "LiteLLM_Config" t where param_name <> 'mcp_catalog' order by 1`,
-  LiteLLM_VerificationToken: `select (to_jsonb(t) - 'updated_at' - 'last_active')::text as row from "LiteLLM_VerificationToken" t order by 1`,
+  LiteLLM_VerificationToken: `select (to_jsonb(t) - 'updated_at' - 'last_active' - 'spend')::text as row from "LiteLLM_VerificationToken" t order by 1`,
 };
 
 /** Every row of LiteLLM's tables as text, by table, but what LiteLLM writes by itself. */

@@ -8,20 +8,24 @@ import { cliPath, startWorker } from '../../lab/worker.ts';
 import type { Plan } from '../../src/rotation/plan.ts';
 import type { RotationResult } from '../../src/rotation/status.ts';
 import { type Lab, startLab } from './lab.ts';
+import { deployStandIn } from './stand-in.ts';
 import { imageOf, journalRest, modelsOf, valueIn } from './observation.ts';
 
 vi.setConfig({ testTimeout: 240_000 });
 
 let lab: Lab;
-/** With a salt key. */
+/** With a salt key, and a stand-in for LiteLLM: what is started here is the rotation. */
 let demo: Deployment;
-/** Without one: its master key seals. */
+/** LiteLLM itself, without a salt key: its master key seals. */
 let plain: Deployment;
 
 beforeAll(async () => {
   lab = await startLab();
-  [demo, plain] = await Promise.all([lab.deploy('demo'), lab.deploy('plain', { withSalt: false })]);
-  await Promise.all([demo.start(), plain.start()]);
+  const startPlain = async () => {
+    plain = await lab.deploy('plain', { withSalt: false });
+    await plain.start();
+  };
+  [{ deployment: demo }] = await Promise.all([deployStandIn(lab, 'demo'), startPlain()]);
   const config = join(lab.directory, 'litellm-rotate.yaml');
   await writeConfig(
     config,
