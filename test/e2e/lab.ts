@@ -89,23 +89,6 @@ export async function startLab(options: LabOptions = {}): Promise<Lab> {
   };
 }
 
-/** A stopped deployment with one of everything stored in it, to be copied as a template. */
-export interface Seed {
-  readonly deployment: Deployment;
-  readonly keys: { readonly master: string; readonly salt?: string };
-  readonly seeded: Seeded;
-}
-
-/** Boots LiteLLM on a new database, fills it over its own API and stops it: about 20 s. */
-export async function seedTemplate(lab: Lab, options: Partial<DeploymentOptions> = {}): Promise<Seed> {
-  const deployment = await lab.deploy('seed', options);
-  await deployment.start();
-  const seeded = await seed(lab, deployment);
-  await deployment.stop();
-  const { master, salt } = deployment.keys;
-  return { deployment, keys: salt === undefined ? { master } : { master, salt }, seeded };
-}
-
 /** Stores one of everything in a deployment that runs. */
 export function seed(lab: Lab, { url, databaseUrl, keys }: Deployment): Promise<Seeded> {
   return seedLiteLLM({

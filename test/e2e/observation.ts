@@ -26,7 +26,7 @@ const writtenByLiteLLM =
  */
 const rowsByTable: Readonly<Record<string, string>> = {
   LiteLLM_Config: `select t::text as row from "LiteLLM_Config" t where param_name <> 'mcp_catalog' order by 1`,
-  LiteLLM_VerificationToken: `select (to_jsonb(t) - 'updated_at' - 'last_active' - 'spend')::text as row from "LiteLLM_VerificationToken" t order by 1`,
+  LiteLLM_VerificationToken: `select (to_jsonb(t) - 'updated_at' - 'last_active' - 'spend' - 'total_spend')::text as row from "LiteLLM_VerificationToken" t order by 1`,
 };
 
 /** Every row of LiteLLM's tables as text, by table, but what LiteLLM writes by itself. */
