@@ -29,6 +29,8 @@ export interface Relation {
   readonly skipped: SkippedRole | undefined;
   readonly estimatedRows: number;
   readonly bytes: number;
+  /** Whether triggers or rules of somebody's may do something else than what an update says. */
+  readonly interferes: boolean;
 }
 
 interface RelationRow {
@@ -37,6 +39,7 @@ interface RelationRow {
   kind: string;
   rows: number;
   bytes: string;
+  interferes: boolean;
   key: KeyColumn[] | null;
   columns: { name: string; type: string; content: string; array: boolean; fixed: boolean }[] | null;
 }
@@ -45,6 +48,8 @@ interface RelationRow {
 const readRelations = `
   select c.oid::int8::float8 as oid, c.relname as name, c.relkind as kind, c.reltuples as rows,
     case when c.relkind = 'r' then pg_relation_size(c.oid) else 0 end as bytes,
+    c.relkind <> 'r' or c.relhasrules
+      or exists (select 1 from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as interferes,
     (select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, null)) order by k.n)
      from (select indkey::int2[] as cols from pg_index
            where indrelid = c.oid and indisunique and indisvalid and indimmediate and indpred is null and indexprs is null
@@ -95,6 +100,7 @@ export async function readCatalog(
       // -1: never analyzed. 500 bytes is the middle of LiteLLM's rows.
       estimatedRows: row.rows >= 0 ? Math.round(row.rows) : Math.ceil(bytes / 500),
       bytes,
+      interferes: row.interferes,
     };
   });
 }

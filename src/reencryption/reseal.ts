@@ -11,6 +11,8 @@ export type Reseal = (text: string) => string | undefined;
 /** LiteLLM leaves two layers after a naive change of the salt key; more need more mistakes. */
 const deepestLayer = 8;
 
+const foreign = /[^\w+/=:-]/;
+
 /**
  * Seals values that open with one of `from` again with `to`, in their own format, marker and alphabet. A value that is
  * sealed twice keeps its two layers, both under `to`: the inner one would be lost with its key otherwise. Left as they
@@ -39,7 +41,8 @@ export function createReseal(from: readonly NamedKey[], to: NamedKey): Reseal {
   function resealInside(plaintext: Uint8Array, layer: number): Uint8Array | undefined {
     if (plaintext.length < sealedCandidateMinLength) return undefined;
     const text = decodeUtf8(plaintext);
-    const inner = text === undefined ? undefined : reseal(text, layer + 1);
+    // What LiteLLM would have sealed twice is a text that it has written: nothing but digits, padding and prefixes.
+    const inner = text === undefined || foreign.test(text) ? undefined : reseal(text, layer + 1);
     return inner === undefined ? undefined : Buffer.from(inner);
   }
 

@@ -60,56 +60,78 @@ export async function stage(
     values += relation.sealed;
   }
 
-  await connections.session(doing, (reader) =>
-    connections.session(doing, async (writer) => {
-      await refuseKeyless(reader, keyless, reseal, snapshot);
-      const empty: StagedRelation[] = [];
-      for (const relation of relations.filter(({ done }) => !done)) {
-        signal.throwIfAborted();
-        let wrote = relation.rows > 0;
-        let writing: Promise<void> | undefined;
-        const write = async (batch: readonly StagedRow[]): Promise<void> => {
-          const written = await writeStagedRows(writer, fence, relation, batch);
-          rows += written.rows;
-          values += written.values;
-          progress({ done: values, note: relation.name });
-        };
-        try {
-          for await (const page of pages(reader, notYetStaged(relation), { size, prologue: snapshot })) {
-            const batch: StagedRow[] = [];
-            for (const row of page) {
-              const staged = resealRow(relation, row, reseal);
-              if (staged !== undefined) batch.push(staged);
+  await connections.session(doing, (first) =>
+    connections.session(doing, (second) =>
+      connections.session(doing, async (writer) => {
+        await refuseKeyless(first, keyless, reseal, snapshot);
+        const failed = new AbortController();
+        const stop = AbortSignal.any([signal, failed.signal]);
+        const empty: StagedRelation[] = [];
+
+        const stageRelation = async (reader: pg.ClientBase, relation: StagedRelation): Promise<void> => {
+          let wrote = relation.rows > 0;
+          let writing: Promise<void> | undefined;
+          const write = async (batch: readonly StagedRow[]): Promise<void> => {
+            const written = await writeStagedRows(writer, fence, relation, batch);
+            rows += written.rows;
+            values += written.values;
+            progress({ done: values, note: relation.name });
+          };
+          try {
+            for await (const page of pages(reader, notYetStaged(relation), { size, prologue: snapshot })) {
+              const batch: StagedRow[] = [];
+              for (const row of page) {
+                const staged = resealRow(relation, row, reseal);
+                if (staged !== undefined) batch.push(staged);
+              }
+              await writing;
+              stop.throwIfAborted();
+              if (batch.length === 0) continue;
+              wrote = true;
+              writing = write(batch);
+              writing.catch(() => undefined); // awaited before the next batch and at the end
+              await setImmediate();
+              await throttle.after(
+                batch.reduce((sum, { sealed }) => sum + sealed, 0),
+                stop,
+              );
             }
+          } finally {
             await writing;
-            signal.throwIfAborted();
-            if (batch.length === 0) continue;
-            wrote = true;
-            writing = write(batch);
-            writing.catch(() => undefined); // awaited before the next batch and at the end
-            await setImmediate();
-            await throttle.after(
-              batch.reduce((sum, { sealed }) => sum + sealed, 0),
-              signal,
-            );
           }
-        } finally {
-          await writing;
-        }
-        empty.push(relation);
-        // A relation with nothing in it can wait for company: looking at it again would cost little.
-        if (wrote || empty.length >= 32) await finishRelations(writer, fence, empty.splice(0));
-      }
-      if (empty.length > 0) await finishRelations(writer, fence, empty);
-      await reader.query('commit');
-      await writer.query(`analyze ${journalSchema}.staged`);
-    }),
+          empty.push(relation);
+          // A relation with nothing in it can wait for company: looking at it again would cost little.
+          if (wrote || empty.length >= 32) await finishRelations(writer, fence, empty.splice(0));
+        };
+
+        // Two readers, the largest relations first: while the server passes over rows of one that hold nothing, there
+        // is another one to work on. One writer: what it commits is in order.
+        const queue = relations.filter(({ done }) => !done).sort((a, b) => b.bytes - a.bytes);
+        const read = async (reader: pg.ClientBase): Promise<void> => {
+          for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+            stop.throwIfAborted();
+            await stageRelation(reader, next);
+          }
+          await reader.query('commit');
+        };
+        const readers = [first, second].map((reader) =>
+          read(reader).catch((error: unknown) => {
+            failed.abort(error);
+            throw error;
+          }),
+        );
+        await Promise.allSettled(readers);
+        await Promise.all(readers);
+        if (empty.length > 0) await finishRelations(writer, fence, empty);
+        await writer.query(`analyze ${journalSchema}.staged`);
+      }),
+    ),
   );
   progress({ done: values, total: values });
   return { rows, values };
 }
 
-// The throttle may leave the reader idle for long; it holds no lock that LiteLLM minds.
+// The throttle may leave a reader idle for long; it holds no lock that LiteLLM minds.
 const snapshot =
   'commit; begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = 0; ';
 
