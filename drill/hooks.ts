@@ -64,7 +64,7 @@ function patchWorker(trigger: Trigger): void {
 }
 
 const writes =
-  /^\s*(with fence|insert|update|delete|truncate|create|alter|lock|commit\s*$|begin isolation level read committed|analyze|select pg_advisory)|for (update|share)/i;
+  /^\s*(with fence|insert|update|delete|truncate|create|alter|lock|commit\s*$|begin isolation level read committed|analyze|select pg_(advisory|terminate))|for (update|share)/i;
 
 function patchPostgres(trigger: Trigger): void {
   const query = Reflect.get(pg.Client.prototype, 'query') as AnyFunction;

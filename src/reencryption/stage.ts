@@ -114,14 +114,12 @@ export async function stage(
           }
           await reader.query('commit');
         };
-        const readers = [first, second].map((reader) =>
-          read(reader).catch((error: unknown) => {
-            failed.abort(error);
-            throw error;
-          }),
+        const ended = [first, second].map((reader) =>
+          read(reader).catch((error: unknown) => failed.abort(error)),
         );
-        await Promise.allSettled(readers);
-        await Promise.all(readers);
+        await Promise.all(ended);
+        // The first failure; what the other reader ended with is only its consequence.
+        failed.signal.throwIfAborted();
         if (empty.length > 0) await finishRelations(writer, fence, empty);
         await writer.query(`analyze ${journalSchema}.staged`);
       }),
