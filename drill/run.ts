@@ -74,6 +74,8 @@ export async function run(lane: Lane, drill: Drill, serviceKind: ServiceKind): P
       workflowId: name,
     });
     const { closed, askedForPerson, waiting } = await follow(handle, drill, controller);
+    // While a worker can answer.
+    const words = closed ? [] : [await phaseOf(handle), await wordsOf(handle)];
     const seconds = Math.round((Date.now() - startedAt) / 100) / 10;
     const points = await readPoints(directory);
     const ids = drill.injections.some(({ fault }) => fault === 'second') ? [name, `${name}-second`] : [name];
@@ -89,7 +91,7 @@ export async function run(lane: Lane, drill: Drill, serviceKind: ServiceKind): P
       drill,
       ended: closed ? endOf(verdict, problems, fired) : waiting ? 'needs a person' : 'stuck',
       askedForPerson,
-      problems: closed ? problems : [...problems, await phaseOf(handle), await wordsOf(handle)],
+      problems: [...problems, ...words],
       seconds,
       outageSeconds,
       points,

@@ -41,6 +41,9 @@ export async function runWorker(env: NodeJS.ProcessEnv, configPath: string | und
       // A cancellation reaches an activity with the answer to a heartbeat: not only after 80 % of its timeout.
       maxHeartbeatThrottleInterval: '2 seconds',
       shutdownGraceTime: '10 seconds',
+      // A rotation is one task at a time. Each poll that a frozen worker leaves open swallows one more attempt.
+      maxConcurrentActivityTaskPolls: 1,
+      maxConcurrentWorkflowTaskPolls: 2,
     });
     logger.info(
       { taskQueue: config.taskQueue, namespace, targets: Object.keys(config.targets), config: path },

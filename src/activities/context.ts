@@ -1,5 +1,6 @@
 import { Context } from '@temporalio/activity';
-import type { ReportProgress } from '../rotation/fence.ts';
+import type { RotationDatabase } from '../reencryption/port.ts';
+import type { Fence, ReportProgress } from '../rotation/fence.ts';
 
 /** Well below the heartbeat timeout of the workflow's retry policies. */
 const heartbeatEveryMs = 2_000;
@@ -28,6 +29,14 @@ export async function withHeartbeat<T>(
   } finally {
     clearInterval(timer);
   }
+}
+
+/**
+ * A fencing token for this attempt. Attempts are ordered by when Temporal has scheduled them, not by who asks last: a
+ * task that was handed to a frozen worker begins when that wakes, beside the attempt that was scheduled in its stead.
+ */
+export function takeFence(database: RotationDatabase, rotation: string): Promise<Fence> {
+  return database.fence(rotation, Context.current().info.currentAttemptScheduledTimestampMs);
 }
 
 /** Waits, or rejects at once when the signal aborts. */

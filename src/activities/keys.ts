@@ -2,7 +2,7 @@ import { generateKey } from '../litellm/new-keys.ts';
 import { nextKeys, type RotationCase } from '../rotation/case.ts';
 import type { KeyFingerprints } from '../rotation/keys.ts';
 import { fingerprintsOf } from './generations.ts';
-import { withHeartbeat } from './context.ts';
+import { takeFence, withHeartbeat } from './context.ts';
 import type { Job, Ports } from './ports.ts';
 
 /** Pending keys: made once, durable before anything is sealed with them. */
@@ -14,7 +14,7 @@ export function createKeyActivities(ports: Ports) {
     ): Promise<{ previous: KeyFingerprints; pending: KeyFingerprints }> {
       const target = ports.target(job.target);
       return withHeartbeat(async () => {
-        const fence = await target.database.fence(job.rotation);
+        const fence = await takeFence(target.database, job.rotation);
         const { previous, pending } = await target.store.prepare(job.rotation, fence, (current) =>
           nextKeys(current, job.rotationCase, generateKey),
         );
@@ -29,7 +29,7 @@ export function createKeyActivities(ports: Ports) {
     async discardPendingKeys(job: Job): Promise<void> {
       const { database, store } = ports.target(job.target);
       return withHeartbeat(async () => {
-        await store.discard(job.rotation, await database.fence(job.rotation), 'previous');
+        await store.discard(job.rotation, await takeFence(database, job.rotation), 'previous');
       });
     },
 
@@ -37,7 +37,7 @@ export function createKeyActivities(ports: Ports) {
     async destroyPreviousKeys(job: Job): Promise<void> {
       const { database, store } = ports.target(job.target);
       return withHeartbeat(async () => {
-        const fence = await database.fence(job.rotation);
+        const fence = await takeFence(database, job.rotation);
         await store.discard(job.rotation, fence, 'pending');
         await database.dropStaged(fence, 'pending');
       });
@@ -47,7 +47,7 @@ export function createKeyActivities(ports: Ports) {
     async writeSecrets(job: Job): Promise<{ written: number; alreadyDone: number }> {
       const { database, store } = ports.target(job.target);
       return withHeartbeat(async () => {
-        return store.promote(job.rotation, await database.fence(job.rotation));
+        return store.promote(job.rotation, await takeFence(database, job.rotation));
       });
     },
 
@@ -56,7 +56,7 @@ export function createKeyActivities(ports: Ports) {
       const { database, store } = ports.target(job.target);
       return withHeartbeat(async () => {
         if ((await store.generations(job.rotation)) === undefined) return { written: 0, alreadyDone: 0 };
-        return store.restore(job.rotation, await database.fence(job.rotation));
+        return store.restore(job.rotation, await takeFence(database, job.rotation));
       });
     },
   };

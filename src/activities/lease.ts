@@ -1,5 +1,5 @@
 import { failureTypes, RotationError } from '../rotation/failure.ts';
-import { withHeartbeat } from './context.ts';
+import { takeFence, withHeartbeat } from './context.ts';
 import type { Job, Ports } from './ports.ts';
 
 /** The lease: one rotation a database, whoever starts it and under whatever workflow id. */
@@ -45,7 +45,7 @@ export function createLeaseActivities(ports: Ports) {
       return withHeartbeat(async () => {
         const lease = await database.lease();
         if (lease?.rotation !== job.rotation) return { released: false };
-        await database.releaseLease(await database.fence(job.rotation));
+        await database.releaseLease(await takeFence(database, job.rotation));
         return { released: true };
       });
     },

@@ -7,7 +7,7 @@ import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { KeyName, KeyPair } from '../rotation/keys.ts';
 import type { PlanParts } from '../rotation/plan.ts';
 import { Secret } from '../rotation/secret.ts';
-import { withHeartbeat } from './context.ts';
+import { takeFence, withHeartbeat } from './context.ts';
 import { fingerprintsOf } from './generations.ts';
 import { type Job, type Ports, type Target } from './ports.ts';
 
@@ -151,7 +151,7 @@ export function createPreflightActivities(ports: Ports) {
     async recordPlan(job: Job & { plan: unknown }): Promise<{ digest: string }> {
       const { database } = ports.target(job.target);
       return withHeartbeat(async () => {
-        await database.record(await database.fence(job.rotation), 'plan', job.plan);
+        await database.record(await takeFence(database, job.rotation), 'plan', job.plan);
         return { digest: createHash('sha256').update(JSON.stringify(job.plan)).digest('hex') };
       });
     },

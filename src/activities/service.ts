@@ -1,7 +1,7 @@
 import { findDecryptionErrors } from '../litellm/decryption-errors.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { ServiceState } from '../services/port.ts';
-import { pause, withHeartbeat } from './context.ts';
+import { pause, takeFence, withHeartbeat } from './context.ts';
 import { generationsOf, secretsOf } from './generations.ts';
 import type { Job, Ports, Target } from './ports.ts';
 import { logLines } from './preflight.ts';
@@ -24,7 +24,7 @@ export function createServiceActivities(ports: Ports) {
             `${changed.join(', ')}: found a change made since preflight, expected the bytes that the plan was made for; rotate again, with nobody editing the file`,
           );
         }
-        const state = await target.service.stop(await target.database.fence(job.rotation), signal);
+        const state = await target.service.stop(await takeFence(target.database, job.rotation), signal);
         return { detail: state.detail };
       });
     },
@@ -33,7 +33,7 @@ export function createServiceActivities(ports: Ports) {
     async stopServiceAgain(job: Job): Promise<{ detail: string }> {
       const target = ports.target(job.target);
       return withHeartbeat(async (signal) => {
-        const state = await target.service.stop(await target.database.fence(job.rotation), signal);
+        const state = await target.service.stop(await takeFence(target.database, job.rotation), signal);
         return { detail: state.detail };
       });
     },
@@ -61,7 +61,7 @@ export function createServiceActivities(ports: Ports) {
     async startService(job: Job): Promise<{ instance: string | null; detail: string }> {
       const target = ports.target(job.target);
       return withHeartbeat(async (signal) => {
-        const fence = await target.database.fence(job.rotation);
+        const fence = await takeFence(target.database, job.rotation);
         const state = await withLogOnFailure(ports, target, job, () => target.service.start(fence, signal));
         return { instance: state.instance ?? null, detail: state.detail };
       });

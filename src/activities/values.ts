@@ -1,6 +1,6 @@
 import type { RestoreReport, SwapReport } from '../reencryption/port.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
-import { withHeartbeat } from './context.ts';
+import { takeFence, withHeartbeat } from './context.ts';
 import { generationsOf, transitionOf } from './generations.ts';
 import type { Job, Ports, Target } from './ports.ts';
 
@@ -11,7 +11,12 @@ export function createValueActivities(ports: Ports) {
       const target = ports.target(job.target);
       return withHeartbeat(async (signal, progress) => {
         const transition = transitionOf(target, await generationsOf(target, job));
-        return target.database.stage(transition, await target.database.fence(job.rotation), progress, signal);
+        return target.database.stage(
+          transition,
+          await takeFence(target.database, job.rotation),
+          progress,
+          signal,
+        );
       });
     },
 
@@ -21,7 +26,7 @@ export function createValueActivities(ports: Ports) {
         const generations = await generationsOf(target, job);
         await refuseChangedFiles(target, job);
         const master = { from: generations.previous.master, to: generations.pending.master };
-        const fence = await target.database.fence(job.rotation);
+        const fence = await takeFence(target.database, job.rotation);
         return target.database.swap(transitionOf(target, generations), master, fence, progress);
       });
     },
@@ -33,7 +38,7 @@ export function createValueActivities(ports: Ports) {
           return { rows: 0, resealedValues: 0 };
         const generations = await generationsOf(target, job);
         const master = { from: generations.previous.master, to: generations.pending.master };
-        const fence = await target.database.fence(job.rotation);
+        const fence = await takeFence(target.database, job.rotation);
         return target.database.restore(transitionOf(target, generations), master, fence, progress);
       });
     },
@@ -41,7 +46,7 @@ export function createValueActivities(ports: Ports) {
     async dropStagedValues(job: Job): Promise<void> {
       const { database } = ports.target(job.target);
       return withHeartbeat(async () => {
-        await database.dropStaged(await database.fence(job.rotation), 'previous');
+        await database.dropStaged(await takeFence(database, job.rotation), 'previous');
       });
     },
   };

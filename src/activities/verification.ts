@@ -1,6 +1,6 @@
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { KeyPair } from '../rotation/keys.ts';
-import { pause, withHeartbeat } from './context.ts';
+import { pause, takeFence, withHeartbeat } from './context.ts';
 import { generationsOf, transitionOf } from './generations.ts';
 import type { Job, Ports, Target } from './ports.ts';
 import { digestOf, randomKey } from './preflight.ts';
@@ -95,7 +95,7 @@ export function createVerificationActivities(ports: Ports) {
     async recordEvidence(job: Job & { evidence: unknown }): Promise<void> {
       const { database } = ports.target(job.target);
       return withHeartbeat(async () => {
-        await database.record(await database.fence(job.rotation), 'evidence', job.evidence);
+        await database.record(await takeFence(database, job.rotation), 'evidence', job.evidence);
       });
     },
 

@@ -16,7 +16,9 @@ const versions: readonly string[] = [
   create table litellm_rotate.lease (
     only_row boolean primary key default true check (only_row),
     rotation text, target text, workflow_id text, run_id text, since timestamptz,
-    token bigint not null default 0
+    token bigint not null default 0,
+    -- When the attempt that has the token was scheduled, in ms since 1970.
+    attempt_at bigint
   );
   create table litellm_rotate.rotation (
     rotation text primary key,

@@ -9,13 +9,16 @@ import type { LeaseHolder } from './port.ts';
 const take = `
   update ${journalSchema}.lease
   set rotation = $1, target = $2, workflow_id = $3, run_id = $4,
-      since = case when rotation = $1 then since else now() end
+      since = case when rotation = $1 then since else now() end,
+      attempt_at = case when rotation = $1 then attempt_at end
   where rotation is null or rotation = $1`;
 const read = `
   select rotation, target, workflow_id as "workflowId", run_id as "runId", since
   from ${journalSchema}.lease where rotation is not null`;
 const remember = `insert into ${journalSchema}.rotation (rotation) values ($1) on conflict do nothing`;
-const bump = `update ${journalSchema}.lease set token = token + 1 where rotation = $1 returning token`;
+const bump = `
+  update ${journalSchema}.lease set token = token + 1, attempt_at = $2
+  where rotation = $1 and coalesce(attempt_at <= $2, true) returning token`;
 // As long as an attempt that is about to end may hold the lease's row: the longest of its steps but for the swap.
 const patience = `savepoint asking; set local lock_timeout = '2s'`;
 /**
@@ -65,19 +68,22 @@ export async function readLease(client: pg.ClientBase): Promise<LeaseHolder | un
 }
 
 /**
- * The next token. `FencedOut` when the lease is another's or nobody's. Must run in a transaction.
+ * The next token, for an attempt that was scheduled at `attemptAt` (ms since 1970, by the scheduler's clock). Must run
+ * in a transaction. `FencedOut` when the lease is another's or nobody's, or a later attempt has a token: one that was
+ * handed to a frozen worker begins when that wakes, and must not take over from its own successor.
  *
  * An attempt that holds the lease for longer than a moment is frozen or cut off, or its statement is a long one: its
  * session is ended, and its transaction undone. Or else its locks would keep LiteLLM's tables from whoever takes over
  * until Postgres itself ends the session, which is two minutes later, or never while a statement runs.
  */
-export async function nextToken(client: pg.ClientBase, rotation: string): Promise<number> {
+export async function nextToken(client: pg.ClientBase, rotation: string, attemptAt: number): Promise<number> {
+  const wanted = [rotation, attemptAt];
   await client.query(patience);
-  const { rows } = await client.query<{ token: string }>(bump, [rotation]).catch(async (error: unknown) => {
+  const { rows } = await client.query<{ token: string }>(bump, wanted).catch(async (error: unknown) => {
     if (sqlState(error) !== '55P03') throw error;
     await client.query('rollback to savepoint asking');
     await client.query(endHolders);
-    return client.query<{ token: string }>(bump, [rotation]);
+    return client.query<{ token: string }>(bump, wanted);
   });
   const [row] = rows;
   if (row === undefined) throw await notHeld(client, rotation);
@@ -119,6 +125,7 @@ export function fencedOut(rotation: string): RotationError {
 
 async function notHeld(client: pg.ClientBase, rotation: string): Promise<RotationError> {
   const holder = await readLease(client);
+  if (holder?.rotation === rotation) return fencedOut(rotation);
   const found =
     holder === undefined ? 'nobody' : `rotation ${holder.rotation} of workflow ${holder.workflowId}`;
   return new RotationError(

@@ -99,8 +99,11 @@ export interface RotationDatabase {
   ): Promise<{ readonly acquired: boolean; readonly holder: LeaseHolder }>;
   /** The lease as it stands. */
   lease(): Promise<LeaseHolder | undefined>;
-  /** A new, larger token for this attempt; `FencedOut` when the lease is not the rotation's. */
-  fence(rotation: string): Promise<Fence>;
+  /**
+   * A new, larger token for this attempt; `FencedOut` when the lease is not the rotation's, or an attempt that was
+   * scheduled later has one. `attemptAt`: when this one was scheduled, in ms since 1970. @default now
+   */
+  fence(rotation: string, attemptAt?: number): Promise<Fence>;
   releaseLease(fence: Fence): Promise<void>;
   /** Privileges, tables without a primary key that hold sealed values, disk and connection limits. Reads only. */
   inspect(): Promise<readonly Finding[]>;

@@ -35,8 +35,8 @@ export function createRotationDatabase(options: RotationDatabaseOptions): Rotati
       connections.session('reading the lease', async (client) =>
         (await hasJournal(client)) ? readLease(client) : undefined,
       ),
-    async fence(rotation): Promise<Fence> {
-      const token = await write('taking a fencing token', (client) => nextToken(client, rotation));
+    async fence(rotation, attemptAt = Date.now()): Promise<Fence> {
+      const token = await write('taking a fencing token', (client) => nextToken(client, rotation, attemptAt));
       return {
         rotation,
         token,

@@ -1,6 +1,7 @@
 /**
  * A writer's proof that it is the newest attempt of the rotation that holds the lease (a fencing token). Every attempt
- * that writes takes a new, larger token; a paused older attempt that wakes up is refused by it.
+ * that writes takes a new, larger token; a paused older attempt that wakes up is refused by it, and so is one that
+ * begins only then.
  * See Kleppmann, "How to do distributed locking" (2016), for why a lease alone does not do.
  */
 export interface Fence {

@@ -74,6 +74,17 @@ test('tokens only ever grow, from holder to holder', async () => {
   await expect(database.releaseLease(second)).rejects.toMatchObject({ type: 'FencedOut' });
 });
 
+test('an attempt that was scheduled before the newest one, and begins after it, gets no token', async () => {
+  await begin(database, 'a');
+  const at = Date.now() + 60_000;
+  const newest = await database.fence('a', at);
+  await expect(database.fence('a', at - 1)).rejects.toMatchObject({ type: 'FencedOut' });
+  await newest.assert();
+  await database.releaseLease(newest);
+  // Another rotation's attempts are not held against it.
+  await begin(database, 'b');
+});
+
 test('a database without a journal has no lease and is on the previous side', async () => {
   expect(await database.lease()).toBeUndefined();
   expect(await database.observe('r-1')).toEqual({ side: 'previous', staged: 0 });
