@@ -7,7 +7,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 240_000,
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     // Real services on a shared machine: on CI, what fails once is run again, and the log shows both.
     retry: process.env['CI'] === 'true' ? 2 : 0,
   },
