@@ -1,25 +1,38 @@
 import { Context } from '@temporalio/activity';
 import type { ReportProgress } from '../rotation/fence.ts';
+import {
+  createRate,
+  nextReportMs,
+  type ProgressReport,
+  progressSignalName,
+  type StepProgress,
+} from '../rotation/step-progress.ts';
 
 /** Well below the heartbeat timeout of the workflow's retry policies. */
 const heartbeatEveryMs = 2_000;
 
 /**
- * Runs a step that takes time: heartbeats with its latest progress, and hands it the signal that aborts when the
- * rotation is cancelled, the activity timed out, or the worker shuts down.
+ * Runs a step that takes time: heartbeats with its latest progress, tells it to the workflow now and then, and hands the
+ * step the signal that aborts when the rotation is cancelled, the activity timed out, or the worker shuts down.
  */
 export async function withHeartbeat<T>(
   work: (signal: AbortSignal, progress: ReportProgress) => Promise<T>,
+  { everyMs = heartbeatEveryMs, nextReport = nextReportMs } = {},
 ): Promise<T> {
   const context = Context.current();
   const signal = context.cancellationSignal;
-  let latest: Parameters<ReportProgress>[0] = { done: 0 };
-  const beat = () => context.heartbeat(latest);
+  const rate = createRate();
+  const report = createReporting(context, nextReport);
+  let latest: StepProgress = { done: 0, total: null, perSecond: null };
+  const beat = () => {
+    context.heartbeat(latest);
+    report(latest);
+  };
   beat();
-  const timer = setInterval(beat, heartbeatEveryMs);
+  const timer = setInterval(beat, everyMs);
   try {
-    return await work(signal, (progress) => {
-      latest = progress;
+    return await work(signal, ({ done, total = null }) => {
+      latest = { done, total, perSecond: rate(done, performance.now()) };
     });
   } catch (error) {
     // An aborted step fails in its own words; what happened is that it was cancelled.
@@ -28,6 +41,27 @@ export async function withHeartbeat<T>(
   } finally {
     clearInterval(timer);
   }
+}
+
+/**
+ * Signals the progress to the workflow when it is due. A heartbeat does not reach it, and an activity that returned in
+ * slices would look again, at each start, for the rows that it has staged. A signal that is lost costs nothing.
+ */
+function createReporting(context: Context, nextReport: typeof nextReportMs): (latest: StepProgress) => void {
+  const { activityId, workflowExecution } = context.info;
+  const since = performance.now();
+  let dueMs = nextReport(0);
+  return (latest) => {
+    const elapsedMs = performance.now() - since;
+    if (elapsedMs < dueMs || latest.done === 0 || workflowExecution === undefined) return;
+    dueMs = nextReport(elapsedMs);
+    const { workflowId, runId } = workflowExecution;
+    const report: ProgressReport = { step: activityId, ...latest };
+    context.client.workflow
+      .getHandle(workflowId, runId)
+      .signal(progressSignalName, report)
+      .catch(() => undefined);
+  };
 }
 
 /** Waits, or rejects at once when the signal aborts. */

@@ -1,5 +1,6 @@
 import type { Plan } from './plan.ts';
 import type { KeyFingerprints } from './keys.ts';
+import type { StepProgress } from './step-progress.ts';
 
 /** The phases, in order. `rollback` and `needs a person` come only when something fails. */
 export const phases = ['preflight', 'stage', 'fence', 'cutover', 'start', 'verify', 'finish'] as const;
@@ -17,6 +18,8 @@ export interface Step {
   state: 'running' | 'done' | 'failed';
   /** What came of it, in a few words and counts. */
   result: string;
+  /** Of a step that takes long, as it was last told: not older than a tenth of the step's time, or ten seconds. */
+  progress: StepProgress | null;
   readonly startedAt: number;
   endedAt: number | null;
 }

@@ -1,7 +1,8 @@
 import { defineSearchAttributeKey } from '@temporalio/common';
-import { defineQuery, defineUpdate } from '@temporalio/workflow';
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Plan } from '../rotation/plan.ts';
 import type { RotationStatus } from '../rotation/status.ts';
+import { progressSignalName } from '../rotation/step-progress.ts';
 
 /** What clients import: names on the wire, and nothing of the workflow itself. */
 export const workflowTypes = { rotate: 'RotateMasterKey', reconcile: 'ReconcileRotation' } as const;
@@ -11,6 +12,9 @@ export const statusQuery = defineQuery<RotationStatus>('status');
 
 /** The plan, once preflight has made it. */
 export const planQuery = defineQuery<Plan | null>('plan');
+
+/** From a running activity: how far it is. A `ProgressReport`; anything else is passed over. */
+export const progressSignal = defineSignal<[unknown]>(progressSignalName);
 
 /** To a rotation that needs a person: go on rolling back, from the compensation that failed. */
 export const rollbackUpdate = defineUpdate<void>('rollback');

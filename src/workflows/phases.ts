@@ -133,7 +133,7 @@ export async function stage({ job, progress, undo: steps, back }: Rotation, plan
   steps.add(back.stagedValues);
   await progress.run(
     values.stageValues,
-    job,
+    { ...job, expected: plan.database.values },
     plan.rotationCase.reencrypt === null
       ? 'Prepare the journal: no value is re-encrypted'
       : `Re-encrypt ${plan.database.values} values in ${plan.database.columns} columns, beside the old ones`,

@@ -1,7 +1,8 @@
 import type { ActivityOptions } from '@temporalio/common';
-import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
+import { setCurrentDetails, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
 import { phases, type Outcome, type RotationStatus, type Step } from '../rotation/status.ts';
-import { searchAttributes } from './messages.ts';
+import { describeProgress, readProgressReport } from '../rotation/step-progress.ts';
+import { progressSignal, searchAttributes } from './messages.ts';
 
 /** An activity that takes one argument, as `proxyActivities` makes it. */
 interface Callable<A, R> {
@@ -23,6 +24,9 @@ export class Progress {
   constructor(rotation: string, target: string) {
     this.#rotation = rotation;
     this.#target = target;
+    setHandler(progressSignal, (report) => this.#report(report), {
+      description: 'How far a running step is',
+    });
   }
 
   get status(): RotationStatus {
@@ -59,7 +63,12 @@ export class Progress {
 
   /** Runs one activity as a step of its own; its title is the summary that the Temporal UI shows. */
   run<A, R>(activity: Callable<A, R>, args: A, title: string, describe?: (result: R) => string): Promise<R> {
-    return this.step(title, () => activity.executeWithOptions({ summary: title }, [args]), describe);
+    const activityId = this.#nextId;
+    return this.step(
+      title,
+      () => activity.executeWithOptions({ summary: title, activityId }, [args]),
+      describe,
+    );
   }
 
   /** Shows some work as one step: running, done with its result, or failed. */
@@ -69,7 +78,15 @@ export class Progress {
     describe: (result: T) => string = () => '',
   ): Promise<T> {
     const phase = this.#phase === 'done' || this.#phase === 'needs a person' ? 'rollback' : this.#phase;
-    const step: Step = { phase, title, state: 'running', result: '', startedAt: Date.now(), endedAt: null };
+    const step: Step = {
+      phase,
+      title,
+      state: 'running',
+      result: '',
+      progress: null,
+      startedAt: Date.now(),
+      endedAt: null,
+    };
     this.#steps.push(step);
     this.#publish(false);
     try {
@@ -84,6 +101,21 @@ export class Progress {
       step.endedAt = Date.now();
       this.#publish(false);
     }
+  }
+
+  /** The id of the next step's activity, by which the activity names the step that its reports are of. */
+  get #nextId(): string {
+    return `step ${this.#steps.length + 1}`;
+  }
+
+  #report(report: unknown): void {
+    const told = readProgressReport(report);
+    const at = this.#steps.findLastIndex(({ state }) => state === 'running');
+    const step = this.#steps[at];
+    if (told === undefined || step === undefined || told.step !== `step ${at + 1}`) return;
+    const { done, total, perSecond } = told;
+    step.progress = { done, total, perSecond };
+    this.#publish(false);
   }
 
   #publish(searchable: boolean): void {
@@ -110,8 +142,9 @@ export class Progress {
   }
 }
 
-function describeStep({ title, state, result, startedAt, endedAt }: Step): string {
+function describeStep({ title, state, result, progress, startedAt, endedAt }: Step): string {
   const mark = { running: '…', done: '✓', failed: '✗' }[state];
   const seconds = endedAt === null ? '' : ` (${((endedAt - startedAt) / 1000).toFixed(1)} s)`;
-  return `${mark} ${title}${result === '' ? '' : `: ${result}`}${seconds}`;
+  const what = state === 'running' && progress !== null ? describeProgress(progress) : result;
+  return `${mark} ${title}${what === '' ? '' : `: ${what}`}${seconds}`;
 }

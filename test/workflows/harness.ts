@@ -32,7 +32,13 @@ export async function startHarness(): Promise<Harness> {
     temporal,
     async withWorker(activities, work) {
       const taskQueue = `test-${(count += 1)}`;
-      const worker = await Worker.create({ connection, taskQueue, workflowBundle, activities });
+      const worker = await Worker.create({
+        connection,
+        taskQueue,
+        workflowBundle,
+        activities,
+        maxHeartbeatThrottleInterval: '2 seconds',
+      });
       return worker.runUntil(work(taskQueue));
     },
     async stop() {
