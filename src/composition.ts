@@ -100,6 +100,7 @@ function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv
       readyTimeoutMs: proxy.readyTimeout,
       fenceTimeoutMs: config.fenceTimeout,
       observeMs: config.observe,
+      maxOutageMs: config.maxOutage,
     },
   };
 }

@@ -55,6 +55,8 @@ export interface RotationResult {
   } | null;
   readonly tokenRow: 'none' | 'plain' | 'sha256';
   readonly outageMs: number | null;
+  /** The parts of the outage, by which the next plan estimates; null when it was not one uninterrupted outage. */
+  readonly outageParts: { readonly restartMs: number; readonly swapMs: number } | null;
   readonly planDigest: string;
   /** Only of a dry run: a finished rotation's plan is in the journal and in the `plan` query. */
   readonly plan: Plan | null;

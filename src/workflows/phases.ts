@@ -33,7 +33,7 @@ export async function preflight(
 ): Promise<{ plan: Plan; digest: string }> {
   const { job, progress } = rotation;
   progress.enter('preflight');
-  await looks.findTarget.executeWithOptions(
+  const { maxOutageSeconds } = await looks.findTarget.executeWithOptions(
     { summary: `Find target ${job.target} in the worker's configuration` },
     [job],
   );
@@ -66,6 +66,7 @@ export async function preflight(
   const plan = makePlan({
     ...job,
     rotationCase,
+    maxOutageSeconds,
     secrets: files,
     service: seenService,
     proxy: seenProxy,
@@ -160,6 +161,7 @@ export async function fence({ job, progress, undo: steps, back }: Rotation, plan
 export async function cutover({ job, progress, undo: steps, back }: Rotation, plan: Plan) {
   progress.enter('cutover');
   steps.add(back.swap);
+  const beganAt = Date.now();
   const swapped = await progress.run(
     swaps.swapValues,
     job,
@@ -169,6 +171,7 @@ export async function cutover({ job, progress, undo: steps, back }: Rotation, pl
     (done) =>
       `${done.values} values in ${done.rows} rows, ${done.lateValues} of them written since stage; token row: ${done.tokenRow}`,
   );
+  const swapMs = Date.now() - beganAt;
   steps.add(back.secrets);
   await progress.run(
     secrets.writeSecrets,
@@ -176,7 +179,7 @@ export async function cutover({ job, progress, undo: steps, back }: Rotation, pl
     `Write the new keys to ${plan.secrets.description}`,
     ({ written }) => `${written} written`,
   );
-  return swapped;
+  return { ...swapped, swapMs };
 }
 
 /** Starts the service, once, and waits until it is ready. */

@@ -41,6 +41,8 @@ class RotationRun {
   /** Set at the pivot: the evidence is recorded, the way back is about to be destroyed. */
   #result: RotationResult | null = null;
   #cancelled = false;
+  /** It went back in between, so that its outage is not one that the next rotation can expect. */
+  #interrupted = false;
 
   constructor(request: RotationRequest) {
     this.#request = request;
@@ -67,6 +69,7 @@ class RotationRun {
       } catch (failure) {
         this.#cancelled ||= isCancellation(failure);
         const outcome = undo.has('pendingKeys') || this.#cancelled ? 'rolled back' : 'refused';
+        this.#interrupted = true;
         if ((await this.#rollBack(failure)) === 'resume') continue;
         progress.enter('done', outcome, describeFailure(failure));
         throw endedFailure(outcome, this.#request.target, failure);
@@ -88,9 +91,11 @@ class RotationRun {
     }
     if (plan.blocked) throw refusedPlan(plan);
     this.#staged ??= await stage(rotation, plan);
+    const stoppedAt = Date.now();
     await fence(rotation, plan);
-    const { values, rows, lateValues, tokenRow } = await cutover(rotation, plan);
+    const { values, rows, lateValues, tokenRow, swapMs } = await cutover(rotation, plan);
     await start(rotation, plan);
+    const restartMs = Date.now() - stoppedAt - swapMs;
     await verify(rotation, plan, this.#staged, values);
     return this.#finish({
       ...this.#summarise(`rotated: ${plan.rotationCase.sentence}`),
@@ -100,6 +105,7 @@ class RotationRun {
       },
       reencrypted: plan.rotationCase.reencrypt === null ? null : { values, rows, lateValues },
       tokenRow,
+      outageParts: this.#interrupted ? null : { restartMs, swapMs },
     });
   }
 
@@ -174,6 +180,7 @@ class RotationRun {
       reencrypted: null,
       tokenRow: 'none',
       outageMs,
+      outageParts: null,
       planDigest: this.#planDigest,
       plan: null,
       steps: steps.map(({ title, result, startedAt, endedAt }) => ({

@@ -85,6 +85,10 @@ describe.concurrent('forward', () => {
       fingerprints: { previous: { master: 'aaaa-aaaa' }, current: { master: 'cccc-cccc' } },
     });
     expect(result.outageMs).toBeGreaterThanOrEqual(0);
+    const { restartMs = -1, swapMs = -1 } = result.outageParts ?? {};
+    expect(restartMs).toBeGreaterThanOrEqual(0);
+    expect(swapMs).toBeGreaterThanOrEqual(0);
+    expect(restartMs + swapMs).toBe(result.outageMs);
   });
 
   test('a dry run makes the plan and touches nothing', async () => {
@@ -223,6 +227,22 @@ describe.concurrent('back', () => {
     expect(deployment.calls).not.toContain('generateKeys');
   });
 
+  test('refuses an outage longer than the configuration allows before anything is touched', async () => {
+    const { activities, deployment } = createFakeActivities(() => ({
+      findTarget: async () => ({ maxOutageSeconds: 5 }),
+    }));
+    const failure = await harness.withWorker(activities, async (taskQueue) =>
+      failureOf((await start(taskQueue, { target: 'prod' })).result()),
+    );
+    expect(failure).toMatchObject({ type: 'Refused' });
+    expect(failure.message).toContain(
+      'prod: found an expected outage of about 19 s: a restart of LiteLLM (18 s,',
+    );
+    expect(failure.message).toContain('expected at most 5 s, as maxOutage');
+    expect(deployment).toMatchObject(untouched);
+    expect(deployment.calls).not.toContain('generateKeys');
+  });
+
   test.for([[{ target: 'prod', kyes: ['salt'] }], ['{"target":"prod"}'], []] as unknown[][])(
     'fails at once with one sentence for the input %j',
     async (args) => {
@@ -306,7 +326,7 @@ describe.concurrent('a rollback that fails', () => {
       await untilNeedsPerson(handle);
       mended = true;
       await handle.executeUpdate(resumeUpdate);
-      expect(await handle.result()).toMatchObject({ outcome: 'rotated' });
+      expect(await handle.result()).toMatchObject({ outcome: 'rotated', outageParts: null });
     });
     expect(deployment).toMatchObject(rotated);
     expect(deployment.calls.filter((name) => name === 'generateKeys')).toHaveLength(1);
