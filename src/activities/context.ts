@@ -23,7 +23,7 @@ export async function withHeartbeat<T>(
   const signal = context.cancellationSignal;
   const rate = createRate();
   const report = createReporting(context, nextReport);
-  let latest: StepProgress = { done: 0, total: null, perSecond: null };
+  let latest: StepProgress = { done: 0, total: null, perSecond: null, waitedMs: 0 };
   const beat = () => {
     context.heartbeat(latest);
     report(latest);
@@ -31,8 +31,8 @@ export async function withHeartbeat<T>(
   beat();
   const timer = setInterval(beat, everyMs);
   try {
-    return await work(signal, ({ done, total = null }) => {
-      latest = { done, total, perSecond: rate(done, performance.now()) };
+    return await work(signal, ({ done, total = null, waitedMs = 0 }) => {
+      latest = { done, total, perSecond: rate(done, performance.now()), waitedMs };
     });
   } catch (error) {
     // An aborted step fails in its own words; what happened is that it was cancelled.

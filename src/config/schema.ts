@@ -89,6 +89,7 @@ const target = z.strictObject({
     lockTimeout: duration.default(10_000),
     statementTimeout: duration.optional(),
     throttle: z.number().int().positive().optional(),
+    backOff: z.boolean().default(true),
     skipTables: z.array(text).optional(),
   }),
   secrets,

@@ -13,6 +13,7 @@ import { defaultPage, pages, selectCandidates, type PageSize } from './scan.ts';
 import { keylessTables, registerRelations, type StagedRelation } from './staged-relation.ts';
 import { finishRelations, writeStagedRows, type StagedRow } from './staged-rows.ts';
 import { createThrottle } from './throttle.ts';
+import { startYielding } from './yielding.ts';
 
 export interface StageOptions {
   /** The role that LiteLLM's proxies connect as. @default the owner of its tables */
@@ -21,6 +22,8 @@ export interface StageOptions {
   readonly batchSize?: number;
   /** The highest mean rate of writing. @default no limit */
   readonly throttleValuesPerSecond?: number;
+  /** Whether to wait between batches while Postgres is slower than it was. @default true */
+  readonly backOff?: boolean;
   /** Tables that are not searched, besides request logs and usage counters. */
   readonly extraSkippedTables?: readonly string[];
 }
@@ -62,6 +65,8 @@ export async function stage(
 
   await connections.session(doing, (reader) =>
     connections.session(doing, async (writer) => {
+      const yielding = options.backOff === false ? undefined : await startYielding(writer, fence);
+      let batchMs = 0;
       await refuseKeyless(reader, keyless, reseal, snapshot);
       const empty: StagedRelation[] = [];
       for (const relation of relations.filter(({ done }) => !done)) {
@@ -69,10 +74,12 @@ export async function stage(
         let wrote = relation.rows > 0;
         let writing: Promise<void> | undefined;
         const write = async (batch: readonly StagedRow[]): Promise<void> => {
+          const since = performance.now();
           const written = await writeStagedRows(writer, fence, relation, batch);
+          batchMs = performance.now() - since;
           rows += written.rows;
           values += written.values;
-          progress({ done: values, note: relation.name });
+          progress({ done: values, note: relation.name, waitedMs: yielding?.waitedMs ?? 0 });
         };
         try {
           for await (const page of pages(reader, notYetStaged(relation), { size, prologue: snapshot })) {
@@ -84,6 +91,7 @@ export async function stage(
             await writing;
             signal.throwIfAborted();
             if (batch.length === 0) continue;
+            await yielding?.after(batchMs, signal);
             wrote = true;
             writing = write(batch);
             writing.catch(() => undefined); // awaited before the next batch and at the end

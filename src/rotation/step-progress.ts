@@ -5,6 +5,8 @@ export interface StepProgress {
   readonly total: number | null;
   /** Of the last seconds; null before there is anything to tell it by. */
   readonly perSecond: number | null;
+  /** How long it has waited, so far, to leave a busy database to others, in ms. */
+  readonly waitedMs: number;
 }
 
 /** What a running activity tells its workflow, under this name, so that queries know it, too. */
@@ -16,7 +18,9 @@ export interface ProgressReport extends StepProgress {
 
 /** Anybody can send a signal, and one that the workflow cannot read would fail its task for ever. */
 export function readProgressReport(report: unknown): ProgressReport | undefined {
-  const { step, done, total, perSecond } = (report ?? {}) as Partial<Record<keyof ProgressReport, unknown>>;
+  const { step, done, total, perSecond, waitedMs } = (report ?? {}) as Partial<
+    Record<keyof ProgressReport, unknown>
+  >;
   const isCount = (value: unknown): value is number => Number.isFinite(value) && (value as number) >= 0;
   if (typeof step !== 'string' || !isCount(done)) return undefined;
   return {
@@ -24,11 +28,12 @@ export function readProgressReport(report: unknown): ProgressReport | undefined 
     done,
     total: isCount(total) ? total : null,
     perSecond: isCount(perSecond) ? perSecond : null,
+    waitedMs: isCount(waitedMs) ? waitedMs : 0,
   };
 }
 
 /** `412,000 of 1,000,000 values, 38,000/s, 15 s left`. */
-export function describeProgress({ done, total, perSecond }: StepProgress): string {
+export function describeProgress({ done, total, perSecond, waitedMs }: StepProgress): string {
   const all = total === null ? null : Math.max(total, done);
   const rate = perSecond === null ? null : Math.round(perSecond);
   const left = all === null || rate === null || rate === 0 ? null : (all - done) / rate;
@@ -36,6 +41,9 @@ export function describeProgress({ done, total, perSecond }: StepProgress): stri
     `${count(done)}${all === null ? '' : ` of ${count(all)}`} values`,
     ...(rate === null ? [] : [`${count(rate)}/s`]),
     ...(left === null || left === 0 ? [] : [`${describeDuration(left)} left`]),
+    ...(waitedMs < 1000
+      ? []
+      : [`waited ${describeDuration(Math.floor(waitedMs / 1000))} as Postgres is busy`]),
   ].join(', ');
 }
 

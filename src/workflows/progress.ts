@@ -113,8 +113,8 @@ export class Progress {
     const at = this.#steps.findLastIndex(({ state }) => state === 'running');
     const step = this.#steps[at];
     if (told === undefined || step === undefined || told.step !== `step ${at + 1}`) return;
-    const { done, total, perSecond } = told;
-    step.progress = { done, total, perSecond };
+    const { step: _, ...far } = told;
+    step.progress = far;
     this.#publish(false);
   }
 

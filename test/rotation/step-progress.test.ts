@@ -19,8 +19,12 @@ describe('progress', () => {
     [{ done: 5, total: 10, perSecond: 0 }, '5 of 10 values, 0/s'],
     [{ done: 12, total: 10, perSecond: 3 }, '12 of 12 values, 3/s'],
     [{ done: 0, total: 1_000_000, perSecond: 100 }, '0 of 1,000,000 values, 100/s, 2 h 47 min left'],
+    [
+      { done: 5, total: 10, perSecond: 1, waitedMs: 61_900 },
+      '5 of 10 values, 1/s, 5 s left, waited 61 s as Postgres is busy',
+    ],
   ] as const)('%j reads %s', ([progress, text]) => {
-    expect(describeProgress(progress)).toBe(text);
+    expect(describeProgress({ waitedMs: 0, ...progress })).toBe(text);
   });
 
   test.for([
@@ -40,6 +44,7 @@ describe('a report from outside', () => {
       done: 3,
       total: 5,
       perSecond: 2,
+      waitedMs: 0,
     });
   });
 

@@ -1,0 +1,200 @@
+import fc from 'fast-check';
+import { setTimeout } from 'node:timers/promises';
+import { Client } from 'pg';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createBackOff, longestWaitMs } from '../../src/reencryption/back-off.ts';
+import {
+  begin,
+  never,
+  sealed,
+  masterKey,
+  silent,
+  startTestServer,
+  transition,
+  type TestDatabase,
+} from './database.ts';
+
+const ms = (max: number) => fc.double({ min: 0, max, noNaN: true });
+const history = fc.array(ms(5_000), { maxLength: 200 });
+
+describe('the wait between two batches', () => {
+  test('is never more than its bound, and never less than nothing', () => {
+    fc.assert(
+      fc.property(history, ms(1e6), (latencies, batchMs) => {
+        const backOff = createBackOff();
+        for (const latency of latencies) {
+          backOff.observe(latency);
+          const wait = backOff.waitAfter(batchMs);
+          expect(wait).toBeGreaterThanOrEqual(0);
+          expect(wait).toBeLessThanOrEqual(longestWaitMs);
+        }
+      }),
+    );
+  });
+
+  test('is none while the latency stays within twice its lowest, however high that is', () => {
+    const flat = ms(1_000).chain((lowest) =>
+      fc.array(fc.double({ min: lowest, max: lowest * 1.8, noNaN: true }), { minLength: 1, maxLength: 300 }),
+    );
+    fc.assert(
+      fc.property(flat, ms(1e6), (latencies, batchMs) => {
+        const backOff = createBackOff();
+        for (const latency of latencies) {
+          backOff.observe(latency);
+          expect(backOff.waitAfter(batchMs)).toBe(0);
+        }
+      }),
+    );
+  });
+
+  test('is none for one slow answer, or two', () => {
+    const backOff = createBackOff();
+    for (let at = 0; at < 20; at += 1) backOff.observe(2);
+    for (const latency of [5_000, 5_000]) {
+      backOff.observe(latency);
+      expect(backOff.waitAfter(100)).toBe(0);
+    }
+    backOff.observe(5_000);
+    expect(backOff.waitAfter(100)).toBe(longestWaitMs);
+  });
+
+  test('grows with the latency and with the batch', () => {
+    const waitAt = (latency: number, batchMs: number) => {
+      const backOff = createBackOff();
+      for (let at = 0; at < 100; at += 1) backOff.observe(2);
+      for (let at = 0; at < 5; at += 1) backOff.observe(latency);
+      return backOff.waitAfter(batchMs);
+    };
+    expect(waitAt(6.5, 10)).toBeGreaterThan(5);
+    expect(waitAt(6.5, 10)).toBeLessThan(15);
+    fc.assert(
+      fc.property(ms(500), ms(500), ms(1_000), (latency, more, batchMs) => {
+        expect(waitAt(latency + more, batchMs)).toBeGreaterThanOrEqual(waitAt(latency, batchMs));
+        expect(waitAt(latency, batchMs + more)).toBeGreaterThanOrEqual(waitAt(latency, batchMs));
+      }),
+    );
+  });
+
+  test('is over three answers after the load, whatever the load was', () => {
+    fc.assert(
+      fc.property(fc.array(fc.double({ min: 2, max: 60_000, noNaN: true }), { maxLength: 100 }), (load) => {
+        const backOff = createBackOff();
+        for (let at = 0; at < 20; at += 1) backOff.observe(2);
+        for (const latency of load) backOff.observe(latency);
+        for (let at = 0; at < 3; at += 1) backOff.observe(2);
+        expect(backOff.waitAfter(1_000)).toBe(0);
+      }),
+    );
+  });
+
+  test('ends under a load that stays: what was nine times as long becomes what is normal', () => {
+    const backOff = createBackOff();
+    for (let at = 0; at < 10; at += 1) backOff.observe(2);
+    let waits = 0;
+    for (let at = 0; at < 100; at += 1) {
+      backOff.observe(50);
+      if (backOff.waitAfter(10) > 0) waits += 1;
+    }
+    expect(waits).toBeGreaterThan(80);
+    expect(backOff.waitAfter(10)).toBe(0);
+  });
+});
+
+describe('stage beside a busy Postgres', () => {
+  let server: Awaited<ReturnType<typeof startTestServer>>;
+  let lab: TestDatabase;
+  beforeAll(async () => {
+    server = await startTestServer();
+  });
+  afterAll(() => server.stop());
+  beforeEach(async () => {
+    lab = await server.create();
+    const ids = Array.from({ length: 6_000 }, (_, at) => `filled-${at}`);
+    await lab.client.query(
+      `insert into "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params) select i, i, p::jsonb from unnest($1::text[], $2::text[]) as u (i, p)`,
+      [ids, ids.map((id) => JSON.stringify({ a: sealed(`PLAIN-${id}`) }))],
+    );
+  });
+  afterEach(() => lab.close());
+
+  /** A session that makes every statement on the lease's row wait 60 ms, until it is told to end. */
+  async function load(): Promise<{ end(): Promise<void> }> {
+    const client = new Client({ connectionString: lab.url });
+    await client.connect();
+    let ended = false;
+    const held = (async () => {
+      while (!ended) {
+        await client.query('begin; select 1 from litellm_rotate.lease for update');
+        await setTimeout(60);
+        await client.query('commit');
+        await setTimeout(1);
+      }
+      await client.end();
+    })();
+    return {
+      end: () => {
+        ended = true;
+        return held;
+      },
+    };
+  }
+
+  test('waits between its batches, stops waiting when it is calm again, and stages every value', async () => {
+    const database = lab.rotationDatabase();
+    const fence = await begin(database);
+    const waits: number[] = [];
+    let busy: Promise<{ end(): Promise<void> }> | undefined;
+    let calm: Promise<void> | undefined;
+    let atCalm = 0;
+    const staged = await database.stage(
+      transition,
+      fence,
+      ({ waitedMs = 0 }) => {
+        waits.push(waitedMs);
+        busy ??= load();
+        if (waitedMs === 0 || calm !== undefined) return;
+        calm = busy.then((session) => session.end()).then(() => void (atCalm = waits.length));
+      },
+      never,
+    );
+    await calm;
+    expect(staged).toEqual({ values: 6143, rows: 6057 });
+    expect(Math.max(...waits)).toBeGreaterThan(0);
+    const afterwards = waits.slice(atCalm);
+    expect(afterwards.some((waited, at) => at > 0 && waited === afterwards[at - 1])).toBe(true);
+    expect(await database.swap(transition, masterKey, fence, silent)).toMatchObject({ values: 6143 });
+  });
+
+  test('does not wait when it is switched off', async () => {
+    const database = lab.rotationDatabase({ backOff: false });
+    const fence = await begin(database);
+    const session = await load();
+    const waits: number[] = [];
+    await database.stage(transition, fence, ({ waitedMs = 0 }) => void waits.push(waitedMs), never);
+    await session.end();
+    expect(Math.max(...waits)).toBe(0);
+  });
+
+  test('ends at once when it is aborted while it waits', async () => {
+    const database = lab.rotationDatabase();
+    const fence = await begin(database);
+    const controller = new AbortController();
+    const session = await load();
+    let waited = 0;
+    await expect(
+      database.stage(
+        transition,
+        fence,
+        ({ waitedMs = 0 }) => {
+          waited = waitedMs;
+          if (waitedMs > 0) controller.abort();
+        },
+        controller.signal,
+      ),
+    ).rejects.toThrow();
+    await session.end();
+    expect(waited).toBeGreaterThan(0);
+    expect((await database.observe('r-1')).staged).toBeLessThan(6057);
+    expect(await database.stage(transition, fence, silent, never)).toEqual({ values: 6143, rows: 6057 });
+  });
+});
