@@ -26,7 +26,7 @@ export async function withHeartbeat<T>(
   let latest: StepProgress = { done: 0, total: null, perSecond: null, waitedMs: 0 };
   const beat = () => {
     context.heartbeat(latest);
-    report(latest);
+    void report(latest);
   };
   beat();
   const timer = setInterval(beat, everyMs);
@@ -36,7 +36,12 @@ export async function withHeartbeat<T>(
     });
   } catch (error) {
     // An aborted step fails in its own words; what happened is that it was cancelled.
-    if (signal.aborted) return await context.cancelled;
+    if (signal.aborted) {
+      // What it had done by then is what a paused rotation shows.
+      if (context.cancellationDetails?.cancelRequested === true)
+        await report({ ...latest, perSecond: null }, true);
+      return await context.cancelled;
+    }
     throw error;
   } finally {
     clearInterval(timer);
@@ -47,17 +52,20 @@ export async function withHeartbeat<T>(
  * Signals the progress to the workflow when it is due. A heartbeat does not reach it, and an activity that returned in
  * slices would look again, at each start, for the rows that it has staged. A signal that is lost costs nothing.
  */
-function createReporting(context: Context, nextReport: typeof nextReportMs): (latest: StepProgress) => void {
+function createReporting(
+  context: Context,
+  nextReport: typeof nextReportMs,
+): (latest: StepProgress, now?: boolean) => Promise<void> {
   const { activityId, workflowExecution } = context.info;
   const since = performance.now();
   let dueMs = nextReport(0);
-  return (latest) => {
+  return async (latest, now = false) => {
     const elapsedMs = performance.now() - since;
-    if (elapsedMs < dueMs || latest.done === 0 || workflowExecution === undefined) return;
+    if ((elapsedMs < dueMs && !now) || latest.done === 0 || workflowExecution === undefined) return;
     dueMs = nextReport(elapsedMs);
     const { workflowId, runId } = workflowExecution;
     const report: ProgressReport = { step: activityId, ...latest };
-    context.client.workflow
+    await context.client.workflow
       .getHandle(workflowId, runId)
       .signal(progressSignalName, report)
       .catch(() => undefined);

@@ -37,6 +37,7 @@ export async function follow(client: Client, workflowId: string): Promise<Rotati
       const status = await queryStatus(handle);
       if (status !== undefined) screen.show(status, await runningNote(handle, status));
       else if (name === 'RUNNING') screen.note('waiting for a worker on the task queue');
+      if (status?.outcome === 'paused') screen.note(pausedNote(workflowId, status));
       if (name !== 'RUNNING') return await resultOf(handle);
       if (status?.outcome === 'needs a person') throw needsPerson(workflowId, status);
       await sleep(pollMs, undefined, { signal: detached.signal }).catch(() => undefined);
@@ -97,6 +98,15 @@ function detachedError(workflowId: string): CommandError {
     `litellm-rotate status ${workflowId} --follow`,
     `temporal workflow cancel --workflow-id ${workflowId}   (rolls it back)`,
   ]);
+}
+
+/** A paused rotation has no heartbeat: how far it is, it knows itself. */
+export function pausedNote(workflowId: string, { steps }: RotationStatus): string {
+  const progress = steps.findLast(({ state }) => state === 'running')?.progress ?? null;
+  const { done, total } = progress ?? { done: 0, total: null };
+  const far =
+    progress === null ? '' : ` at ${describeProgress({ done, total, perSecond: null, waitedMs: 0 })}`;
+  return `paused${far}; go on with: litellm-rotate continue ${workflowId}`;
 }
 
 /** Undefined while no worker answers. */

@@ -1,7 +1,7 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { searchAttributes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
-import { follow, needsPerson, queryStatus, resultOf, runningNote } from './following.ts';
+import { follow, needsPerson, queryStatus, pausedNote, resultOf, runningNote } from './following.ts';
 import { renderPhase, renderStep, table } from './rendering.ts';
 import { describeResult } from './rotate.ts';
 import { withClient } from './temporal-client.ts';
@@ -57,6 +57,8 @@ export async function showRotation(
           `${[...lines, `${status.target}: ${describeOutcome(name, status.outcome)}${name === 'RUNNING' ? `, phase ${status.phase}` : ''}`].join('\n')}\n`,
         );
       }
+      if (status?.outcome === 'paused' && options.json !== true)
+        process.stdout.write(`${pausedNote(workflowId, status)}\n`);
       if (status?.outcome === 'needs a person') throw needsPerson(workflowId, status);
       if (name === 'RUNNING') return exitCodes.done;
       const result = await resultOf(handle);

@@ -22,6 +22,12 @@ export const rollbackUpdate = defineUpdate<void>('rollback');
 /** To a rotation that needs a person: go forward again. Every step looks first, so what is done is not done twice. */
 export const resumeUpdate = defineUpdate<void>('resume');
 
+/** Stand still before the outage; done when nothing runs any more. Refused once LiteLLM is about to be stopped. */
+export const pauseUpdate = defineUpdate<void>('pause');
+
+/** Go on after a pause, from where it stopped. */
+export const continueUpdate = defineUpdate<void>('continue');
+
 /** Search attributes, all of type Keyword: registered by the worker at its start. */
 export const searchAttributes = {
   target: defineSearchAttributeKey('RotationTarget', 'KEYWORD'),

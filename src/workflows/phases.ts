@@ -7,6 +7,7 @@ import type { createCompensations } from './compensations.ts';
 import { converge } from './convergence.ts';
 import { endedAlready } from './failures.ts';
 import { looks, proxy, secrets, service, swaps, undo, values } from './policies.ts';
+import type { Pausing } from './pausing.ts';
 import type { Progress } from './progress.ts';
 import type { Compensations } from './saga.ts';
 
@@ -14,6 +15,7 @@ import type { Compensations } from './saga.ts';
 export interface Rotation {
   readonly job: Job;
   readonly progress: Progress;
+  readonly pausing: Pausing;
   /** Filled before each step, emptied by a rollback. */
   readonly undo: Compensations;
   readonly back: ReturnType<typeof createCompensations>;
@@ -116,7 +118,11 @@ async function beginAgain({ job, progress, undo: steps, back }: Rotation): Promi
 }
 
 /** Makes the pending keys, and every new ciphertext beside the old one. The service runs on. */
-export async function stage({ job, progress, undo: steps, back }: Rotation, plan: Plan): Promise<Staged> {
+export async function stage(
+  { job, progress, pausing, undo: steps, back }: Rotation,
+  plan: Plan,
+): Promise<Staged> {
+  await pausing.gate();
   progress.enter('stage');
   steps.add(back.pendingKeys);
   const fingerprints = await progress.run(
@@ -139,6 +145,7 @@ export async function stage({ job, progress, undo: steps, back }: Rotation, plan
       ? 'Prepare the journal: no value is re-encrypted'
       : `Re-encrypt ${plan.database.values} values in ${plan.database.columns} columns, beside the old ones`,
     (staged) => `${staged.values} values in ${staged.rows} rows`,
+    (call) => pausing.around(call),
   );
   return { fingerprints, canaryPort: port };
 }

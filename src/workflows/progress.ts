@@ -17,6 +17,7 @@ export class Progress {
   readonly #startedAt = Date.now();
   #phase: RotationStatus['phase'] = 'preflight';
   #outcome: Outcome = 'running';
+  #paused = false;
   #problem: string | null = null;
   #endedAt: number | null = null;
   #outage: { from: number | null; ms: number | null } = { from: null, ms: null };
@@ -34,7 +35,7 @@ export class Progress {
       rotation: this.#rotation,
       target: this.#target,
       phase: this.#phase,
-      outcome: this.#outcome,
+      outcome: this.#shownOutcome,
       steps: this.#steps,
       startedAt: this.#startedAt,
       endedAt: this.#endedAt,
@@ -55,18 +56,33 @@ export class Progress {
     this.#publish(true);
   }
 
+  /** Shows that a person has paused the rotation, or let it go on. */
+  pause(paused: boolean): void {
+    this.#paused = paused;
+    this.#publish(true);
+  }
+
   /** Notes that the proxy stopped serving, or serves again. */
   serving(serves: boolean): void {
     if (!serves) this.#outage.from ??= Date.now();
     else if (this.#outage.from !== null) this.#outage.ms = Date.now() - this.#outage.from;
   }
 
-  /** Runs one activity as a step of its own; its title is the summary that the Temporal UI shows. */
-  run<A, R>(activity: Callable<A, R>, args: A, title: string, describe?: (result: R) => string): Promise<R> {
+  /**
+   * Runs one activity as a step of its own; its title is the summary that the Temporal UI shows. `around` may call it more
+   * than once.
+   */
+  run<A, R>(
+    activity: Callable<A, R>,
+    args: A,
+    title: string,
+    describe?: (result: R) => string,
+    around: (call: () => Promise<R>) => Promise<R> = (call) => call(),
+  ): Promise<R> {
     const activityId = this.#nextId;
     return this.step(
       title,
-      () => activity.executeWithOptions({ summary: title, activityId }, [args]),
+      () => around(() => activity.executeWithOptions({ summary: title, activityId }, [args])),
       describe,
     );
   }
@@ -103,6 +119,10 @@ export class Progress {
     }
   }
 
+  get #shownOutcome(): Outcome {
+    return this.#paused && this.#outcome === 'running' ? 'paused' : this.#outcome;
+  }
+
   /** The id of the next step's activity, by which the activity names the step that its reports are of. */
   get #nextId(): string {
     return `step ${this.#steps.length + 1}`;
@@ -125,12 +145,12 @@ export class Progress {
     upsertSearchAttributes([
       { key: searchAttributes.target, value: this.#target },
       { key: searchAttributes.phase, value: this.#phase },
-      { key: searchAttributes.outcome, value: this.#outcome },
+      { key: searchAttributes.outcome, value: this.#shownOutcome },
     ]);
   }
 
   #markdown(): string {
-    const heading = `**${this.#target}**: ${this.#outcome}${this.#outcome === 'running' ? `, phase ${this.#phase}` : ''}`;
+    const heading = `**${this.#target}**: ${this.#shownOutcome}${this.#outcome === 'running' ? `, phase ${this.#phase}` : ''}`;
     const problem = this.#problem === null ? [] : ['', `> ${this.#problem.split('\n').join('\n> ')}`];
     const lines = [...phases, 'rollback' as const].flatMap((phase) => {
       const steps = this.#steps.filter((step) => step.phase === phase);
