@@ -1,12 +1,18 @@
 /**
- * Decides how long to wait between two batches, from how long a cheap statement takes. Holds no clock and no timer: it is
- * told latencies and answers with waits.
+ * Decides how long to wait between two batches, from samples of a busy or an idle Postgres. Holds no clock and no timer:
+ * it is told what was seen, and answers with waits.
  */
 export interface BackOff {
-  /** How long one more of the same cheap statement took, in ms. */
-  observe(latencyMs: number): void;
-  /** How long to wait after a batch that took this long, in ms: from 0 up to `longestWaitMs`. */
-  waitAfter(batchMs: number): number;
+  observe(sample: Sample): void;
+  /** How long to wait after work of this length, in ms: from 0 up to `longestWaitMs`. */
+  waitAfter(busyMs: number): number;
+}
+
+export interface Sample {
+  /** How long a cheap statement took, always the same one, in ms. */
+  readonly latencyMs: number;
+  /** Transactions of others that were under way at that moment. */
+  readonly others: number;
 }
 
 /** Latencies up to this many times the baseline are left to chance. */
@@ -15,29 +21,47 @@ const tolerated = 2;
 const floorMs = 1;
 /** The median of so many latencies counts, so that one checkpoint does not. */
 const recent = 5;
+/** The mean of so many counts: what is under way at one moment is much a matter of chance. */
+const recentOthers = 10;
+/** Resting for five times the work, stage is at work for a sixth of the time: a median does not notice it. */
+const longestRest = 5;
+/** How many transactions of others, on average, are enough for the longest rest. */
+const busyOthers = 0.25;
 /** So that stage goes on, however slowly, and notices soon when the load has gone. */
 export const longestWaitMs = 2_000;
 
 /**
- * Waits as soon as the latency is over twice its baseline, the lowest decile so far: then as many times as long as the
- * batch took as the latency is over that. So at three times the baseline stage takes half of the time, at five times a
- * quarter. A load that lasts nine times as long as the calm before it becomes the baseline, so that stage ends some day.
+ * Waits for two reasons, each as many times as long as the work took:
+ *
+ * - Others are at work: up to five times, in proportion to how many. Where nobody is, stage goes as fast as it can.
+ * - The latency is over twice its baseline, the lowest decile so far: as many times as it is over that.
+ *
+ * A slowness that lasts nine times as long as the calm before it becomes the baseline, so that stage ends some day.
  */
 export function createBackOff(): BackOff {
   const decile = createLowestDecile();
-  const last: number[] = [];
+  const latencies: number[] = [];
+  const counts: number[] = [];
+  const keep = (list: number[], value: number, length: number): void => {
+    list.push(value);
+    if (list.length > length) list.shift();
+  };
+  const slowness = (): number => {
+    if (latencies.length < recent) return 0;
+    const median = latencies.toSorted((a, b) => a - b)[(recent - 1) / 2] as number;
+    return Math.max(0, median / Math.max(decile.value(), floorMs) - tolerated);
+  };
+  const rest = (): number => {
+    const mean = counts.reduce((sum, count) => sum + count, 0) / Math.max(counts.length, 1);
+    return longestRest * Math.min(1, mean / busyOthers);
+  };
   return {
-    observe(latencyMs) {
+    observe({ latencyMs, others }) {
       decile.add(latencyMs);
-      last.push(latencyMs);
-      if (last.length > recent) last.shift();
+      keep(latencies, latencyMs, recent);
+      keep(counts, others, recentOthers);
     },
-    waitAfter(batchMs) {
-      if (last.length < recent) return 0;
-      const median = last.toSorted((a, b) => a - b)[(recent - 1) / 2] as number;
-      const load = median / Math.max(decile.value(), floorMs);
-      return Math.min(longestWaitMs, Math.max(0, (load - tolerated) * batchMs));
-    },
+    waitAfter: (busyMs) => Math.min(longestWaitMs, (slowness() + rest()) * busyMs),
   };
 }
 

@@ -22,7 +22,7 @@ export interface StageOptions {
   readonly batchSize?: number;
   /** The highest mean rate of writing. @default no limit */
   readonly throttleValuesPerSecond?: number;
-  /** Whether to wait between batches while Postgres is slower than it was. @default true */
+  /** Whether to wait between batches while others are at work, or Postgres is slower than it was. @default true */
   readonly backOff?: boolean;
   /** Tables that are not searched, besides request logs and usage counters. */
   readonly extraSkippedTables?: readonly string[];
@@ -65,8 +65,8 @@ export async function stage(
 
   await connections.session(doing, (reader) =>
     connections.session(doing, async (writer) => {
-      const yielding = options.backOff === false ? undefined : await startYielding(writer, fence);
-      let batchMs = 0;
+      const yielding =
+        options.backOff === false ? undefined : await startYielding(writer, [reader, writer], fence);
       await refuseKeyless(reader, keyless, reseal, snapshot);
       const empty: StagedRelation[] = [];
       for (const relation of relations.filter(({ done }) => !done)) {
@@ -74,9 +74,7 @@ export async function stage(
         let wrote = relation.rows > 0;
         let writing: Promise<void> | undefined;
         const write = async (batch: readonly StagedRow[]): Promise<void> => {
-          const since = performance.now();
           const written = await writeStagedRows(writer, fence, relation, batch);
-          batchMs = performance.now() - since;
           rows += written.rows;
           values += written.values;
           progress({ done: values, note: relation.name, waitedMs: yielding?.waitedMs ?? 0 });
@@ -91,7 +89,7 @@ export async function stage(
             await writing;
             signal.throwIfAborted();
             if (batch.length === 0) continue;
-            await yielding?.after(batchMs, signal);
+            await yielding?.wait(signal);
             wrote = true;
             writing = write(batch);
             writing.catch(() => undefined); // awaited before the next batch and at the end

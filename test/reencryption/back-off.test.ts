@@ -15,16 +15,23 @@ import {
 } from './database.ts';
 
 const ms = (max: number) => fc.double({ min: 0, max, noNaN: true });
-const history = fc.array(ms(5_000), { maxLength: 200 });
+const samples = fc.array(fc.record({ latencyMs: ms(5_000), others: fc.nat(50) }), { maxLength: 200 });
+
+/** Told of the same latency so many times, with nobody else at work. */
+function calm(latencyMs: number, times: number) {
+  const backOff = createBackOff();
+  for (let at = 0; at < times; at += 1) backOff.observe({ latencyMs, others: 0 });
+  return backOff;
+}
 
 describe('the wait between two batches', () => {
   test('is never more than its bound, and never less than nothing', () => {
     fc.assert(
-      fc.property(history, ms(1e6), (latencies, batchMs) => {
+      fc.property(samples, ms(1e6), (seen, busyMs) => {
         const backOff = createBackOff();
-        for (const latency of latencies) {
-          backOff.observe(latency);
-          const wait = backOff.waitAfter(batchMs);
+        for (const sample of seen) {
+          backOff.observe(sample);
+          const wait = backOff.waitAfter(busyMs);
           expect(wait).toBeGreaterThanOrEqual(0);
           expect(wait).toBeLessThanOrEqual(longestWaitMs);
         }
@@ -32,67 +39,79 @@ describe('the wait between two batches', () => {
     );
   });
 
-  test('is none while the latency stays within twice its lowest, however high that is', () => {
+  test('is none while nobody else is at work and the latency stays within twice its lowest, however high that is', () => {
     const flat = ms(1_000).chain((lowest) =>
       fc.array(fc.double({ min: lowest, max: lowest * 1.8, noNaN: true }), { minLength: 1, maxLength: 300 }),
     );
     fc.assert(
-      fc.property(flat, ms(1e6), (latencies, batchMs) => {
+      fc.property(flat, ms(1e6), (latencies, busyMs) => {
         const backOff = createBackOff();
-        for (const latency of latencies) {
-          backOff.observe(latency);
-          expect(backOff.waitAfter(batchMs)).toBe(0);
+        for (const latencyMs of latencies) {
+          backOff.observe({ latencyMs, others: 0 });
+          expect(backOff.waitAfter(busyMs)).toBe(0);
         }
       }),
     );
   });
 
   test('is none for one slow answer, or two', () => {
-    const backOff = createBackOff();
-    for (let at = 0; at < 20; at += 1) backOff.observe(2);
-    for (const latency of [5_000, 5_000]) {
-      backOff.observe(latency);
+    const backOff = calm(2, 20);
+    for (let at = 0; at < 2; at += 1) {
+      backOff.observe({ latencyMs: 5_000, others: 0 });
       expect(backOff.waitAfter(100)).toBe(0);
     }
-    backOff.observe(5_000);
+    backOff.observe({ latencyMs: 5_000, others: 0 });
     expect(backOff.waitAfter(100)).toBe(longestWaitMs);
   });
 
-  test('grows with the latency and with the batch', () => {
-    const waitAt = (latency: number, batchMs: number) => {
-      const backOff = createBackOff();
-      for (let at = 0; at < 100; at += 1) backOff.observe(2);
-      for (let at = 0; at < 5; at += 1) backOff.observe(latency);
-      return backOff.waitAfter(batchMs);
+  test('grows with the latency and with the work', () => {
+    const waitAt = (latencyMs: number, busyMs: number) => {
+      const backOff = calm(2, 100);
+      for (let at = 0; at < 5; at += 1) backOff.observe({ latencyMs, others: 0 });
+      return backOff.waitAfter(busyMs);
     };
     expect(waitAt(6.5, 10)).toBeGreaterThan(5);
     expect(waitAt(6.5, 10)).toBeLessThan(15);
     fc.assert(
-      fc.property(ms(500), ms(500), ms(1_000), (latency, more, batchMs) => {
-        expect(waitAt(latency + more, batchMs)).toBeGreaterThanOrEqual(waitAt(latency, batchMs));
-        expect(waitAt(latency, batchMs + more)).toBeGreaterThanOrEqual(waitAt(latency, batchMs));
+      fc.property(ms(500), ms(500), ms(1_000), (latency, more, busyMs) => {
+        expect(waitAt(latency + more, busyMs)).toBeGreaterThanOrEqual(waitAt(latency, busyMs));
+        expect(waitAt(latency, busyMs + more)).toBeGreaterThanOrEqual(waitAt(latency, busyMs));
       }),
     );
   });
 
-  test('is over three answers after the load, whatever the load was', () => {
+  test('is five times the work as soon as a transaction of others is under way at every fourth look, and less below', () => {
+    const waitAt = (others: readonly number[]) => {
+      const backOff = createBackOff();
+      for (let at = 0; at < 20; at += 1)
+        backOff.observe({ latencyMs: 1, others: others[at % others.length] as number });
+      return backOff.waitAfter(10);
+    };
+    expect(waitAt([0])).toBe(0);
+    expect(waitAt([0, 0, 0, 0, 0, 0, 0, 0, 0, 1])).toBeCloseTo(20);
+    expect(waitAt([0, 0, 0, 1])).toBe(50);
+    expect(waitAt([7])).toBe(50);
+  });
+
+  test('is over when the load is, whatever it was: three answers later for its slowness, ten for who was at work', () => {
+    const load = fc.record({ latencyMs: fc.double({ min: 2, max: 60_000, noNaN: true }), others: fc.nat(9) });
     fc.assert(
-      fc.property(fc.array(fc.double({ min: 2, max: 60_000, noNaN: true }), { maxLength: 100 }), (load) => {
-        const backOff = createBackOff();
-        for (let at = 0; at < 20; at += 1) backOff.observe(2);
-        for (const latency of load) backOff.observe(latency);
-        for (let at = 0; at < 3; at += 1) backOff.observe(2);
-        expect(backOff.waitAfter(1_000)).toBe(0);
+      fc.property(fc.array(load, { maxLength: 100 }), (seen) => {
+        const backOff = calm(2, 20);
+        for (const sample of seen) backOff.observe(sample);
+        for (let at = 0; at < 3; at += 1) backOff.observe({ latencyMs: 2, others: 0 });
+        expect(backOff.waitAfter(10)).toBeLessThanOrEqual(50);
+        for (let at = 0; at < 7; at += 1) backOff.observe({ latencyMs: 2, others: 0 });
+        expect(backOff.waitAfter(10)).toBe(0);
       }),
     );
   });
 
-  test('ends under a load that stays: what was nine times as long becomes what is normal', () => {
-    const backOff = createBackOff();
-    for (let at = 0; at < 10; at += 1) backOff.observe(2);
+  test('ends under a slowness that stays: what was nine times as long becomes what is normal', () => {
+    const backOff = calm(2, 10);
     let waits = 0;
     for (let at = 0; at < 100; at += 1) {
-      backOff.observe(50);
+      backOff.observe({ latencyMs: 50, others: 0 });
       if (backOff.waitAfter(10) > 0) waits += 1;
     }
     expect(waits).toBeGreaterThan(80);
@@ -109,7 +128,7 @@ describe('stage beside a busy Postgres', () => {
   afterAll(() => server.stop());
   beforeEach(async () => {
     lab = await server.create();
-    const ids = Array.from({ length: 6_000 }, (_, at) => `filled-${at}`);
+    const ids = Array.from({ length: 12_000 }, (_, at) => `filled-${at}`);
     await lab.client.query(
       `insert into "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params) select i, i, p::jsonb from unnest($1::text[], $2::text[]) as u (i, p)`,
       [ids, ids.map((id) => JSON.stringify({ a: sealed(`PLAIN-${id}`) }))],
@@ -140,7 +159,8 @@ describe('stage beside a busy Postgres', () => {
   }
 
   test('waits between its batches, stops waiting when it is calm again, and stages every value', async () => {
-    const database = lab.rotationDatabase();
+    // Batches enough for all of it.
+    const database = lab.rotationDatabase({ batchSize: 25 });
     const fence = await begin(database);
     const waits: number[] = [];
     let busy: Promise<{ end(): Promise<void> }> | undefined;
@@ -158,11 +178,28 @@ describe('stage beside a busy Postgres', () => {
       never,
     );
     await calm;
-    expect(staged).toEqual({ values: 6143, rows: 6057 });
+    expect(staged).toEqual({ values: 12_143, rows: 12_057 });
     expect(Math.max(...waits)).toBeGreaterThan(0);
     const afterwards = waits.slice(atCalm);
     expect(afterwards.some((waited, at) => at > 0 && waited === afterwards[at - 1])).toBe(true);
-    expect(await database.swap(transition, masterKey, fence, silent)).toMatchObject({ values: 6143 });
+    expect(await database.swap(transition, masterKey, fence, silent)).toMatchObject({ values: 12_143 });
+  });
+
+  test('waits while others are at work, though they hold nothing that it needs', async () => {
+    const database = lab.rotationDatabase();
+    const fence = await begin(database);
+    await lab.client.query('begin; select 1');
+    const waits: number[] = [];
+    await database.stage(
+      transition,
+      fence,
+      ({ waitedMs = 0 }) => {
+        waits.push(waitedMs);
+        if (waits.length === 5) void lab.client.query('commit');
+      },
+      never,
+    );
+    expect(waits.slice(1, 5).every((waited, at) => waited > (waits[at] as number))).toBe(true);
   });
 
   test('does not wait when it is switched off', async () => {
@@ -194,7 +231,7 @@ describe('stage beside a busy Postgres', () => {
     ).rejects.toThrow();
     await session.end();
     expect(waited).toBeGreaterThan(0);
-    expect((await database.observe('r-1')).staged).toBeLessThan(6057);
-    expect(await database.stage(transition, fence, silent, never)).toEqual({ values: 6143, rows: 6057 });
+    expect((await database.observe('r-1')).staged).toBeLessThan(12_057);
+    expect(await database.stage(transition, fence, silent, never)).toEqual({ values: 12_143, rows: 12_057 });
   });
 });
