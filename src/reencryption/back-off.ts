@@ -21,19 +21,17 @@ const tolerated = 2;
 const floorMs = 1;
 /** The median of so many latencies counts, so that one checkpoint does not. */
 const recent = 5;
-/** The mean of so many counts: what is under way at one moment is much a matter of chance. */
-const recentOthers = 10;
+/** Others that were not seen at any of so many looks are not at work: what is under way at one is a matter of chance. */
+const recentOthers = 40;
 /** Resting for five times the work, stage is at work for a sixth of the time: a median does not notice it. */
-const longestRest = 5;
-/** How many transactions of others, on average, are enough for the longest rest. */
-const busyOthers = 0.25;
+const restBesideOthers = 5;
 /** So that stage goes on, however slowly, and notices soon when the load has gone. */
 export const longestWaitMs = 2_000;
 
 /**
  * Waits for two reasons, each as many times as long as the work took:
  *
- * - Others are at work: up to five times, in proportion to how many. Where nobody is, stage goes as fast as it can.
+ * - Others are at work: five times. Where nobody is, stage goes as fast as it can.
  * - The latency is over twice its baseline, the lowest decile so far: as many times as it is over that.
  *
  * A slowness that lasts nine times as long as the calm before it becomes the baseline, so that stage ends some day.
@@ -51,10 +49,7 @@ export function createBackOff(): BackOff {
     const median = latencies.toSorted((a, b) => a - b)[(recent - 1) / 2] as number;
     return Math.max(0, median / Math.max(decile.value(), floorMs) - tolerated);
   };
-  const rest = (): number => {
-    const mean = counts.reduce((sum, count) => sum + count, 0) / Math.max(counts.length, 1);
-    return longestRest * Math.min(1, mean / busyOthers);
-  };
+  const rest = (): number => (counts.some((count) => count > 0) ? restBesideOthers : 0);
   return {
     observe({ latencyMs, others }) {
       decile.add(latencyMs);

@@ -13,15 +13,20 @@ export interface Yielding {
 }
 
 /** So often a sample is taken, at most: each costs one commit. */
-const sampleEveryMs = 100;
+const sampleEveryMs = 25;
 /** Before the first batch, so that the baseline is that of a Postgres without us. */
-const firstSamples = 10;
+const firstSamples = 20;
 
 // Its time is made of what a request of LiteLLM's waits for, too: a turn on a processor, a lock, a commit that reaches
 // the disk. It locks a row that is ours, and leaves no new version of it. Who is at work is hidden from an ordinary role
-// in pg_stat_activity, and shown to everybody in pg_locks: each transaction holds a lock on its own virtual id.
+// in pg_stat_activity, and shown to everybody in pg_locks: each transaction holds a lock on its own virtual id. Autovacuum
+// has no user; it keeps out of the way by itself.
 const sample = `
-  select (select count(*) from pg_locks where locktype = 'virtualxid' and mode = 'ExclusiveLock' and pid <> all ($2::int[])) as others
+  select (
+      select count(*) from pg_locks as l
+      where l.locktype = 'virtualxid' and l.mode = 'ExclusiveLock' and l.pid <> all ($2::int[])
+        and exists (select 1 from pg_stat_get_activity(l.pid) as a where a.usesysid is not null)
+    ) as others
   from ${journalSchema}.lease where rotation = $1 for key share`;
 
 /** @param sampling a session whose statements commit by themselves; @param own all sessions that are ours */
