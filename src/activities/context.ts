@@ -65,10 +65,11 @@ function createReporting(
     dueMs = nextReport(elapsedMs);
     const { workflowId, runId } = workflowExecution;
     const report: ProgressReport = { step: activityId, ...latest };
-    await context.client.workflow
-      .getHandle(workflowId, runId)
-      .signal(progressSignalName, report)
-      .catch(() => undefined);
+    try {
+      await context.client.workflow.getHandle(workflowId, runId).signal(progressSignalName, report);
+    } catch {
+      // Nothing but what is shown depends on it.
+    }
   };
 }
 
