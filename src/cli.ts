@@ -70,6 +70,24 @@ program
     },
   );
 
+program
+  .command('pause')
+  .description('let a rotation stand still before the outage, until it is continued')
+  .argument('<workflow-id>')
+  .action(async (workflowId: string) => {
+    const { pause } = await import('./cli/pause.ts');
+    process.exitCode = await pause(workflowId);
+  });
+
+program
+  .command('continue')
+  .description('let a paused rotation go on from where it stopped')
+  .argument('<workflow-id>')
+  .action(async (workflowId: string) => {
+    const { goOn } = await import('./cli/pause.ts');
+    process.exitCode = await goOn(workflowId);
+  });
+
 const schedule = program.command('schedule').description('rotate every so often');
 schedule
   .command('create')
@@ -170,6 +188,7 @@ Examples:
   litellm-rotate rotate prod --keys master               the master key alone
   litellm-rotate schedule create prod --every 90d        and again every 90 days
   litellm-rotate status                                  the last rotations
+  litellm-rotate pause WORKFLOW                          stand still before the outage, until: continue WORKFLOW
   temporal workflow start --type RotateMasterKey --task-queue litellm-rotate --input '{"target":"prod"}'
 
 Temporal is found as its own CLI finds it: TEMPORAL_ADDRESS, TEMPORAL_PROFILE, TEMPORAL_NAMESPACE, ...

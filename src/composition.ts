@@ -63,6 +63,7 @@ function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv
       connectionString: resolveSecret(database.url, `targets.${name}.database.url`, env),
       schema: database.schema,
       lockTimeoutMs: database.lockTimeout,
+      backOff: database.backOff,
       ...defined({
         proxyRole: database.proxyRole,
         statementTimeoutMs: database.statementTimeout,
@@ -100,6 +101,7 @@ function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv
       readyTimeoutMs: proxy.readyTimeout,
       fenceTimeoutMs: config.fenceTimeout,
       observeMs: config.observe,
+      maxOutageMs: config.maxOutage,
     },
   };
 }

@@ -1,30 +1,48 @@
 import { Context } from '@temporalio/activity';
 import type { RotationDatabase } from '../reencryption/port.ts';
 import type { Fence, ReportProgress } from '../rotation/fence.ts';
+import {
+  createRate,
+  nextReportMs,
+  type ProgressReport,
+  progressSignalName,
+  type StepProgress,
+} from '../rotation/step-progress.ts';
 
 /** Well below the heartbeat timeout of the workflow's retry policies. */
 const heartbeatEveryMs = 2_000;
 
 /**
- * Runs a step that takes time: heartbeats with its latest progress, and hands it the signal that aborts when the
- * rotation is cancelled, the activity timed out, or the worker shuts down.
+ * Runs a step that takes time: heartbeats with its latest progress, tells it to the workflow now and then, and hands the
+ * step the signal that aborts when the rotation is cancelled, the activity timed out, or the worker shuts down.
  */
 export async function withHeartbeat<T>(
   work: (signal: AbortSignal, progress: ReportProgress) => Promise<T>,
+  { everyMs = heartbeatEveryMs, nextReport = nextReportMs } = {},
 ): Promise<T> {
   const context = Context.current();
   const signal = context.cancellationSignal;
-  let latest: Parameters<ReportProgress>[0] = { done: 0 };
-  const beat = () => context.heartbeat(latest);
+  const rate = createRate();
+  const report = createReporting(context, nextReport);
+  let latest: StepProgress = { done: 0, total: null, perSecond: null, waitedMs: 0 };
+  const beat = () => {
+    context.heartbeat(latest);
+    void report(latest);
+  };
   beat();
-  const timer = setInterval(beat, heartbeatEveryMs);
+  const timer = setInterval(beat, everyMs);
   try {
-    return await work(signal, (progress) => {
-      latest = progress;
+    return await work(signal, ({ done, total = null, waitedMs = 0 }) => {
+      latest = { done, total, perSecond: rate(done, performance.now()), waitedMs };
     });
   } catch (error) {
     // An aborted step fails in its own words; what happened is that it was cancelled.
-    if (signal.aborted) return await context.cancelled;
+    if (signal.aborted) {
+      // What it had done by then is what a paused rotation shows.
+      if (context.cancellationDetails?.cancelRequested === true)
+        await report({ ...latest, perSecond: null }, true);
+      return await context.cancelled;
+    }
     throw error;
   } finally {
     clearInterval(timer);
@@ -37,6 +55,31 @@ export async function withHeartbeat<T>(
  */
 export function takeFence(database: RotationDatabase, rotation: string): Promise<Fence> {
   return database.fence(rotation, Context.current().info.currentAttemptScheduledTimestampMs);
+}
+
+/**
+ * Signals the progress to the workflow when it is due. A heartbeat does not reach it, and an activity that returned in
+ * slices would look again, at each start, for the rows that it has staged. A signal that is lost costs nothing.
+ */
+function createReporting(
+  context: Context,
+  nextReport: typeof nextReportMs,
+): (latest: StepProgress, now?: boolean) => Promise<void> {
+  const { activityId, workflowExecution } = context.info;
+  const since = performance.now();
+  let dueMs = nextReport(0);
+  return async (latest, now = false) => {
+    const elapsedMs = performance.now() - since;
+    if ((elapsedMs < dueMs && !now) || latest.done === 0 || workflowExecution === undefined) return;
+    dueMs = nextReport(elapsedMs);
+    const { workflowId, runId } = workflowExecution;
+    const report: ProgressReport = { step: activityId, ...latest };
+    try {
+      await context.client.workflow.getHandle(workflowId, runId).signal(progressSignalName, report);
+    } catch {
+      // Nothing but what is shown depends on it.
+    }
+  };
 }
 
 /** Waits, or rejects at once when the signal aborts. */

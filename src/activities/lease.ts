@@ -5,10 +5,11 @@ import type { Job, Ports } from './ports.ts';
 /** The lease: one rotation a database, whoever starts it and under whatever workflow id. */
 export function createLeaseActivities(ports: Ports) {
   return {
-    /** Refuses a target that the worker's configuration does not have. */
+    /** Refuses a target that the worker's configuration does not have, and says what it allows. */
     // oxlint-disable-next-line typescript/require-await -- an activity is asynchronous
-    async findTarget(job: Job): Promise<void> {
-      ports.target(job.target);
+    async findTarget(job: Job): Promise<{ maxOutageSeconds: number | null }> {
+      const { maxOutageMs } = ports.target(job.target).timing;
+      return { maxOutageSeconds: maxOutageMs === undefined ? null : maxOutageMs / 1000 };
     },
 
     /**

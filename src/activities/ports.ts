@@ -26,6 +26,8 @@ export interface Target {
     readonly fenceTimeoutMs: number;
     /** How long the service's log is watched for decryption errors after the cutover. */
     readonly observeMs: number;
+    /** The longest outage that a plan may expect; undefined: any. */
+    readonly maxOutageMs: number | undefined;
   };
 }
 

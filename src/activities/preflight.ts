@@ -141,6 +141,7 @@ export function createPreflightActivities(ports: Ports) {
         );
         return {
           ...inventory,
+          lastOutage: await target.database.lastOutage(),
           description: target.database.description,
           findings: [...findings, ...inventory.findings],
         };

@@ -7,16 +7,14 @@ import type { Job, Ports, Target } from './ports.ts';
 /** The stored values: staged beside the old ones, swapped in one transaction, put back in one. */
 export function createValueActivities(ports: Ports) {
   return {
-    async stageValues(job: Job): Promise<{ values: number; rows: number }> {
+    /** `expected` is how many values preflight saw: how far stage is, is told by it. */
+    async stageValues(job: Job & { expected: number }): Promise<{ values: number; rows: number }> {
       const target = ports.target(job.target);
       return withHeartbeat(async (signal, progress) => {
         const transition = transitionOf(target, await generationsOf(target, job));
-        return target.database.stage(
-          transition,
-          await takeFence(target.database, job.rotation),
-          progress,
-          signal,
-        );
+        const fence = await takeFence(target.database, job.rotation);
+        const report: typeof progress = (step) => progress({ total: job.expected, ...step });
+        return target.database.stage(transition, fence, report, signal);
       });
     },
 

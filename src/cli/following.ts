@@ -11,6 +11,7 @@ import {
 } from '@temporalio/client';
 import { failureTypes } from '../rotation/failure.ts';
 import type { RotationResult, RotationStatus } from '../rotation/status.ts';
+import { describeProgress, readProgressReport } from '../rotation/step-progress.ts';
 import { statusQuery } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
 import { renderPhase, renderStep, seconds } from './rendering.ts';
@@ -34,8 +35,9 @@ export async function follow(client: Client, workflowId: string): Promise<Rotati
         status: { name },
       } = await handle.describe();
       const status = await queryStatus(handle);
-      if (status !== undefined) screen.show(status, await heartbeatNote(handle, status));
+      if (status !== undefined) screen.show(status, await runningNote(handle, status));
       else if (name === 'RUNNING') screen.note('waiting for a worker on the task queue');
+      if (status?.outcome === 'paused') screen.note(pausedNote(workflowId, status));
       if (name !== 'RUNNING') return await resultOf(handle);
       if (status?.outcome === 'needs a person') throw needsPerson(workflowId, status);
       await sleep(pollMs, undefined, { signal: detached.signal }).catch(() => undefined);
@@ -98,6 +100,15 @@ function detachedError(workflowId: string): CommandError {
   ]);
 }
 
+/** A paused rotation has no heartbeat: how far it is, it knows itself. */
+export function pausedNote(workflowId: string, { steps }: RotationStatus): string {
+  const progress = steps.findLast(({ state }) => state === 'running')?.progress ?? null;
+  const { done, total } = progress ?? { done: 0, total: null };
+  const far =
+    progress === null ? '' : ` at ${describeProgress({ done, total, perSecond: null, waitedMs: 0 })}`;
+  return `paused${far}; go on with: litellm-rotate continue ${workflowId}`;
+}
+
 /** Undefined while no worker answers. */
 export async function queryStatus(handle: WorkflowHandle): Promise<RotationStatus | undefined> {
   try {
@@ -108,8 +119,10 @@ export async function queryStatus(handle: WorkflowHandle): Promise<RotationStatu
   }
 }
 
-/** How far the running step is, from its heartbeat. */
-async function heartbeatNote(handle: WorkflowHandle, status: RotationStatus): Promise<string> {
+/**
+ * How far the running step is, from its heartbeat, which is fresher than what the workflow knows; empty when none runs.
+ */
+export async function runningNote(handle: WorkflowHandle, status: RotationStatus): Promise<string> {
   const running = status.steps.findLast(({ state }) => state === 'running');
   if (running === undefined) return '';
   const { raw } = await handle.describe();
@@ -117,12 +130,10 @@ async function heartbeatNote(handle: WorkflowHandle, status: RotationStatus): Pr
   const data = activity?.heartbeatDetails?.payloads?.[0]?.data;
   const attempt = activity?.attempt ?? 1;
   const tries = attempt > 1 ? `, attempt ${attempt}` : '';
-  const { done = 0, total } = (data ? JSON.parse(Buffer.from(data).toString('utf8')) : {}) as {
-    done?: number;
-    total?: number;
-  };
-  const count = done === 0 ? '' : total === undefined ? ` ${done}` : ` ${done} of ${total}`;
-  return `${running.title}${count} … ${seconds(Date.now() - running.startedAt)}${tries}`;
+  const heartbeat = data ? (JSON.parse(Buffer.from(data).toString('utf8')) as object) : {};
+  const progress = readProgressReport({ step: '', ...heartbeat }) ?? running.progress;
+  const far = progress === null || progress.done === 0 ? '' : `: ${describeProgress(progress)}`;
+  return `${running.title}${far} … ${seconds(Date.now() - running.startedAt)}${tries}`;
 }
 
 /** Lines that stay, and on a terminal one line below them that changes. */

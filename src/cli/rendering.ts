@@ -37,7 +37,7 @@ export function renderFinding({ severity, where, found, expected, next }: Findin
 
 /** The plan for a terminal; counts and fingerprints only. */
 export function renderPlan(plan: Plan): string {
-  const { rotationCase, secrets, service, proxy, database, outage } = plan;
+  const { rotationCase, secrets, service, proxy, database, outage, maxOutageSeconds } = plan;
   const rows = database.lines.map((line) => [
     `${line.table}.${line.column}`,
     `${line.values}`,
@@ -56,7 +56,7 @@ export function renderPlan(plan: Plan): string {
     `  database       ${database.description}: ${database.values} sealed values in ${database.rows} rows and ${database.columns} columns; master key's token row: ${database.tokenRow}`,
     ...table(rows).map((row) => `                 ${row}`),
     ...renderSkipped(database.skipped),
-    `  outage         about ${outage.seconds} s: ${outage.basis}`,
+    `  outage         about ${outage.seconds} s${maxOutageSeconds === null ? '' : ` of ${maxOutageSeconds} s allowed`}: ${outage.basis}`,
     ...(plan.findings.length === 0
       ? []
       : ['  findings', ...plan.findings.map((finding) => renderFinding(finding))]),

@@ -1,7 +1,7 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { searchAttributes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
-import { follow, needsPerson, queryStatus, resultOf } from './following.ts';
+import { follow, needsPerson, queryStatus, pausedNote, resultOf, runningNote } from './following.ts';
 import { renderPhase, renderStep, table } from './rendering.ts';
 import { describeResult } from './rotate.ts';
 import { withClient } from './temporal-client.ts';
@@ -48,14 +48,17 @@ export async function showRotation(
       if (status !== undefined && options.json === true)
         process.stdout.write(`${JSON.stringify(status, null, 2)}\n`);
       if (status !== undefined && options.json !== true) {
+        const note = name === 'RUNNING' ? await runningNote(handle, status) : '';
         const lines = status.steps.flatMap((step, index) => [
           ...(step.phase === status.steps[index - 1]?.phase ? [] : [renderPhase(step.phase)]),
-          renderStep(step),
+          step.state === 'running' && note !== '' ? `  … ${note}` : renderStep(step),
         ]);
         process.stdout.write(
           `${[...lines, `${status.target}: ${describeOutcome(name, status.outcome)}${name === 'RUNNING' ? `, phase ${status.phase}` : ''}`].join('\n')}\n`,
         );
       }
+      if (status?.outcome === 'paused' && options.json !== true)
+        process.stdout.write(`${pausedNote(workflowId, status)}\n`);
       if (status?.outcome === 'needs a person') throw needsPerson(workflowId, status);
       if (name === 'RUNNING') return exitCodes.done;
       const result = await resultOf(handle);

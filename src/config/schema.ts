@@ -89,6 +89,7 @@ const target = z.strictObject({
     lockTimeout: duration.default(10_000),
     statementTimeout: duration.optional(),
     throttle: z.number().int().positive().optional(),
+    backOff: z.boolean().default(true),
     skipTables: z.array(text).optional(),
   }),
   secrets,
@@ -104,6 +105,7 @@ const target = z.strictObject({
   /** How long the log is watched after a cutover: LiteLLM reads its database anew about every 30 s. */
   observe: duration.default(65_000),
   fenceTimeout: duration.default(30_000),
+  maxOutage: duration.optional(),
 });
 export type TargetConfig = z.infer<typeof target>;
 

@@ -23,6 +23,7 @@ export function inventory(
   extraSkippedTables: readonly string[] = [],
 ): Promise<Inventory> {
   return connections.transaction('classifying the sealed values', 'snapshot', async (client) => {
+    const beganAt = performance.now();
     const classify = createClassifier(known);
     const catalog = await readCatalog(client, connections.schema, extraSkippedTables);
     const lines = new Map<string, InventoryLine>();
@@ -52,6 +53,7 @@ export function inventory(
       values,
       rows,
       columns: columns.size,
+      seconds: Math.round(performance.now() - beganAt) / 1000,
       skipped: skipped.map(({ name, skipped: why, estimatedRows }) => ({
         table: name,
         why: why ?? '',

@@ -1,6 +1,7 @@
 import type { Fence, ReportProgress } from '../rotation/fence.ts';
 import type { Finding } from '../rotation/finding.ts';
 import type { NamedKey } from '../rotation/keys.ts';
+import type { MeasuredOutage } from '../rotation/outage.ts';
 import type { Secret } from '../rotation/secret.ts';
 
 /** Who holds the lease of a database. */
@@ -44,6 +45,8 @@ export interface Inventory {
   readonly values: number;
   readonly rows: number;
   readonly columns: number;
+  /** How long finding them took. */
+  readonly seconds: number;
   /** Tables passed over because of their role (request logs), with their estimated rows. */
   readonly skipped: readonly { readonly table: string; readonly why: string; readonly rows: number }[];
   /** How the master key stands in LiteLLM_VerificationToken. */
@@ -131,6 +134,8 @@ export interface RotationDatabase {
     progress: ReportProgress,
   ): Promise<RestoreReport>;
   observe(rotation: string): Promise<DatabaseObservation>;
+  /** The parts of the last outage, from the evidence; null where there is none. */
+  lastOutage(): Promise<MeasuredOutage | null>;
   /** Counts the values under `expected` and under `others`. Reads only. */
   count(expected: NamedKey, others: readonly NamedKey[], progress: ReportProgress): Promise<SealCount>;
   /** Drops the staged values and before-images of the rotation. `side` guards against dropping what is still needed. */

@@ -7,6 +7,7 @@ import { inspect } from './inspect.ts';
 import { inventory } from './inventory.ts';
 import { hasJournal, journalSchema, prepareJournal, readFingerprintKey } from './journal.ts';
 import { acquireLease, assertHeld, holdLease, nextToken, readLease, releaseLease } from './lease.ts';
+import { readLastOutage } from './last-outage.ts';
 import { readSide } from './marker.ts';
 import type { RotationDatabase } from './port.ts';
 import { restore } from './restore.ts';
@@ -62,6 +63,10 @@ export function createRotationDatabase(options: RotationDatabaseOptions): Rotati
     observe: (rotation) =>
       connections.session('reading the marker', async (client) =>
         (await hasJournal(client)) ? readSide(client, rotation) : { side: 'previous', staged: 0 },
+      ),
+    lastOutage: () =>
+      connections.session('reading the last evidence', async (client) =>
+        (await hasJournal(client)) ? readLastOutage(client) : null,
       ),
     count: (expected, others, progress) => count(connections, expected, others, progress, extraSkipped),
     dropStaged: (fence, side) =>

@@ -13,6 +13,7 @@ import { defaultPage, pages, selectCandidates, type PageSize } from './scan.ts';
 import { keylessTables, registerRelations, type StagedRelation } from './staged-relation.ts';
 import { finishRelations, writeStagedRows, type StagedRow } from './staged-rows.ts';
 import { createThrottle } from './throttle.ts';
+import { startYielding } from './yielding.ts';
 
 export interface StageOptions {
   /** The role that LiteLLM's proxies connect as. @default the owner of its tables */
@@ -21,6 +22,8 @@ export interface StageOptions {
   readonly batchSize?: number;
   /** The highest mean rate of writing. @default no limit */
   readonly throttleValuesPerSecond?: number;
+  /** Whether to wait between batches while others are at work, or Postgres is slower than it was. @default true */
+  readonly backOff?: boolean;
   /** Tables that are not searched, besides request logs and usage counters. */
   readonly extraSkippedTables?: readonly string[];
 }
@@ -63,49 +66,59 @@ export async function stage(
   await connections.session(doing, (first) =>
     connections.session(doing, (second) =>
       connections.session(doing, async (writer) => {
+        const yielding =
+          options.backOff === false ? undefined : await startYielding(writer, [first, second, writer], fence);
         await refuseKeyless(first, keyless, reseal, snapshot);
         const failed = new AbortController();
         const stop = AbortSignal.any([signal, failed.signal]);
         const empty: StagedRelation[] = [];
 
+        const write = async (relation: StagedRelation, batch: readonly StagedRow[]): Promise<void> => {
+          const written = await writeStagedRows(writer, fence, relation, batch);
+          rows += written.rows;
+          values += written.values;
+          progress({ done: values, note: relation.name, waitedMs: yielding?.waitedMs ?? 0 });
+        };
+        let before: Promise<void> = Promise.resolve();
+        /** Begins a write once the one before has ended and LiteLLM does not mind; the caller reads on meanwhile. */
+        const begin = (relation: StagedRelation, batch: readonly StagedRow[]) => {
+          const begun = before.then(async () => {
+            await yielding?.wait(stop);
+            const written = write(relation, batch);
+            written.catch(() => undefined); // awaited by the write after it, and at the relation's end
+            return { written };
+          });
+          before = begun.then(({ written }) => written);
+          before.catch(() => undefined);
+          return begun;
+        };
+
         const stageRelation = async (reader: pg.ClientBase, relation: StagedRelation): Promise<void> => {
-          let wrote = relation.rows > 0;
-          let writing: Promise<void> | undefined;
-          const write = async (batch: readonly StagedRow[]): Promise<void> => {
-            const written = await writeStagedRows(writer, fence, relation, batch);
-            rows += written.rows;
-            values += written.values;
-            progress({ done: values, note: relation.name });
-          };
-          try {
-            for await (const page of pages(reader, notYetStaged(relation), { size, prologue: snapshot })) {
-              const batch: StagedRow[] = [];
-              for (const row of page) {
-                const staged = resealRow(relation, row, reseal);
-                if (staged !== undefined) batch.push(staged);
-              }
-              await writing;
-              stop.throwIfAborted();
-              if (batch.length === 0) continue;
-              wrote = true;
-              writing = write(batch);
-              writing.catch(() => undefined); // awaited before the next batch and at the end
-              await setImmediate();
-              await throttle.after(
-                batch.reduce((sum, { sealed }) => sum + sealed, 0),
-                stop,
-              );
+          let last: Promise<void> | undefined;
+          for await (const page of pages(reader, notYetStaged(relation), { size, prologue: snapshot })) {
+            const batch: StagedRow[] = [];
+            for (const row of page) {
+              const staged = resealRow(relation, row, reseal);
+              if (staged !== undefined) batch.push(staged);
             }
-          } finally {
-            await writing;
+            stop.throwIfAborted();
+            if (batch.length === 0) continue;
+            ({ written: last } = await begin(relation, batch));
+            await setImmediate();
+            await throttle.after(
+              batch.reduce((sum, { sealed }) => sum + sealed, 0),
+              stop,
+            );
           }
+          await last;
           empty.push(relation);
           // A relation with nothing in it can wait for company: looking at it again would cost little.
-          if (wrote || empty.length >= 32) await finishRelations(writer, fence, empty.splice(0));
+          if (last !== undefined || relation.rows > 0 || empty.length >= 32)
+            await finishRelations(writer, fence, empty.splice(0));
         };
 
         // Two readers, the largest relations first: while the server passes over rows of one that hold nothing, there
-        // is another one to work on. One writer: what it commits is in order.
+        // is another one to work on. One writer, so that LiteLLM meets one commit of ours at a time.
         const queue = relations.filter(({ done }) => !done).sort((a, b) => b.bytes - a.bytes);
         const read = async (reader: pg.ClientBase): Promise<void> => {
           for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
@@ -118,6 +131,7 @@ export async function stage(
           read(reader).catch((error: unknown) => failed.abort(error)),
         );
         await Promise.all(ended);
+        await before.catch(() => undefined);
         // The first failure; what the other reader ended with is only its consequence.
         failed.signal.throwIfAborted();
         if (empty.length > 0) await finishRelations(writer, fence, empty);

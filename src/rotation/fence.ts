@@ -16,4 +16,6 @@ export type ReportProgress = (progress: {
   readonly done: number;
   readonly total?: number;
   readonly note?: string;
+  /** How long it has waited so far for a busy database, in ms. */
+  readonly waitedMs?: number;
 }) => void;

@@ -1,6 +1,7 @@
 import type { Finding } from './finding.ts';
 import type { RotationCase } from './case.ts';
 import type { KeyFingerprints } from './keys.ts';
+import { estimateOutage, type MeasuredOutage, type OutageEstimate } from './outage.ts';
 
 /** Sealed values of one column under one key, as the plan shows them. */
 export interface PlannedValues {
@@ -19,6 +20,8 @@ export interface PlanParts {
   readonly target: string;
   readonly rotation: string;
   readonly rotationCase: RotationCase;
+  /** The longest outage that the configuration allows; null: any. */
+  readonly maxOutageSeconds: number | null;
   readonly secrets: {
     readonly description: string;
     readonly current: KeyFingerprints;
@@ -44,6 +47,10 @@ export interface PlanParts {
     readonly values: number;
     readonly rows: number;
     readonly columns: number;
+    /** How long finding them took. */
+    readonly seconds: number;
+    /** Of the last rotation that was not interrupted; null where there is none. */
+    readonly lastOutage: MeasuredOutage | null;
     readonly skipped: readonly { readonly table: string; readonly why: string; readonly rows: number }[];
     readonly tokenRow: 'none' | 'plain' | 'sha256';
     readonly findings: readonly Finding[];
@@ -54,8 +61,7 @@ export interface PlanParts {
 export interface Plan extends PlanParts {
   readonly findings: readonly Finding[];
   readonly blocked: boolean;
-  /** How long the proxy is expected not to answer, in seconds, and where the figure comes from. */
-  readonly outage: { readonly seconds: number; readonly basis: string };
+  readonly outage: OutageEstimate;
 }
 
 /** The label that `knownKeys` gives to the key that seals. */
@@ -63,19 +69,21 @@ const labelOf = { salt: 'salt key', master: 'master key' } as const;
 
 /** Puts the parts together, and judges what only all of them show. Pure: the same parts give the same plan. */
 export function makePlan(parts: PlanParts): Plan {
+  const outage = estimateOutage(parts);
   const findings = [
     ...parts.secrets.findings,
     ...parts.service.findings,
     ...parts.proxy.findings,
     ...parts.database.findings,
     ...judgeValues(parts),
+    ...judgeOutage(parts, outage),
     ...consequences(parts),
   ];
   return {
     ...parts,
     findings,
     blocked: findings.some(({ severity }) => severity === 'blocking'),
-    outage: estimateOutage(parts),
+    outage,
   };
 }
 
@@ -181,15 +189,21 @@ function consequences({ rotationCase, target, database }: PlanParts): Finding[] 
   return findings;
 }
 
-/** LiteLLM takes 11 to 15 s from start to ready and up to 2.5 s to stop on 2 cores (1.106 to 1.109, measured). */
-const restartSeconds = 18;
-/** The swap of 100,000 values in one transaction on 2 cores (measured by this project's bench). */
-const swapSecondsPerValue = 0.8 / 100_000;
-
-function estimateOutage({ rotationCase, database }: PlanParts): Plan['outage'] {
-  const swap = rotationCase.reencrypt === null ? 0 : database.values * swapSecondsPerValue;
-  return {
-    seconds: Math.ceil(restartSeconds + swap),
-    basis: `a restart of LiteLLM (about ${restartSeconds} s) and a swap of ${rotationCase.reencrypt === null ? 0 : database.values} values (${swap.toFixed(1)} s), measured on 2 cores`,
-  };
+/** Too long an outage is a reason not to begin, while there is still time to choose another way. */
+function judgeOutage(
+  { target, rotationCase, maxOutageSeconds }: PlanParts,
+  outage: OutageEstimate,
+): Finding[] {
+  if (maxOutageSeconds === null || outage.restartSeconds + outage.swapSeconds <= maxOutageSeconds) return [];
+  const withoutSwap = rotationCase.reencrypt?.from === 'salt' && outage.restartSeconds <= maxOutageSeconds;
+  return [
+    {
+      severity: 'blocking',
+      code: 'outage-too-long',
+      where: target,
+      found: `an expected outage of about ${outage.seconds} s: ${outage.basis}`,
+      expected: `at most ${maxOutageSeconds} s, as maxOutage in the worker's configuration says`,
+      next: `raise maxOutage${withoutSwap ? ', or rotate the master key alone (--keys master), which swaps no value' : ''}`,
+    },
+  ];
 }

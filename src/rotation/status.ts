@@ -1,5 +1,6 @@
 import type { Plan } from './plan.ts';
 import type { KeyFingerprints } from './keys.ts';
+import type { StepProgress } from './step-progress.ts';
 
 /** The phases, in order. `rollback` and `needs a person` come only when something fails. */
 export const phases = ['preflight', 'stage', 'fence', 'cutover', 'start', 'verify', 'finish'] as const;
@@ -7,7 +8,7 @@ export type Phase = (typeof phases)[number];
 
 /** How a rotation ended, or that it has not. */
 export type Outcome =
-  'running' | 'planned' | 'rotated' | 'refused' | 'rolled back' | 'reconciled' | 'needs a person';
+  'running' | 'paused' | 'planned' | 'rotated' | 'refused' | 'rolled back' | 'reconciled' | 'needs a person';
 
 /** One activity as people follow it. */
 export interface Step {
@@ -17,6 +18,8 @@ export interface Step {
   state: 'running' | 'done' | 'failed';
   /** What came of it, in a few words and counts. */
   result: string;
+  /** Of a step that takes long, as it was last told: not older than a tenth of the step's time, or ten seconds. */
+  progress: StepProgress | null;
   readonly startedAt: number;
   endedAt: number | null;
 }
@@ -52,6 +55,8 @@ export interface RotationResult {
   } | null;
   readonly tokenRow: 'none' | 'plain' | 'sha256';
   readonly outageMs: number | null;
+  /** The parts of the outage, by which the next plan estimates; null when it was not one uninterrupted outage. */
+  readonly outageParts: { readonly restartMs: number; readonly swapMs: number } | null;
   readonly planDigest: string;
   /** Only of a dry run: a finished rotation's plan is in the journal and in the `plan` query. */
   readonly plan: Plan | null;

@@ -7,6 +7,7 @@ import type { createCompensations } from './compensations.ts';
 import { converge } from './convergence.ts';
 import { endedAlready } from './failures.ts';
 import { looks, proxy, secrets, service, swaps, undo, values } from './policies.ts';
+import type { Pausing } from './pausing.ts';
 import type { Progress } from './progress.ts';
 import type { Compensations } from './saga.ts';
 
@@ -14,6 +15,7 @@ import type { Compensations } from './saga.ts';
 export interface Rotation {
   readonly job: Job;
   readonly progress: Progress;
+  readonly pausing: Pausing;
   /** Filled before each step, emptied by a rollback. */
   readonly undo: Compensations;
   readonly back: ReturnType<typeof createCompensations>;
@@ -33,7 +35,7 @@ export async function preflight(
 ): Promise<{ plan: Plan; digest: string }> {
   const { job, progress } = rotation;
   progress.enter('preflight');
-  await looks.findTarget.executeWithOptions(
+  const { maxOutageSeconds } = await looks.findTarget.executeWithOptions(
     { summary: `Find target ${job.target} in the worker's configuration` },
     [job],
   );
@@ -66,6 +68,7 @@ export async function preflight(
   const plan = makePlan({
     ...job,
     rotationCase,
+    maxOutageSeconds,
     secrets: files,
     service: seenService,
     proxy: seenProxy,
@@ -115,7 +118,11 @@ async function beginAgain({ job, progress, undo: steps, back }: Rotation): Promi
 }
 
 /** Makes the pending keys, and every new ciphertext beside the old one. The service runs on. */
-export async function stage({ job, progress, undo: steps, back }: Rotation, plan: Plan): Promise<Staged> {
+export async function stage(
+  { job, progress, pausing, undo: steps, back }: Rotation,
+  plan: Plan,
+): Promise<Staged> {
+  await pausing.gate();
   progress.enter('stage');
   steps.add(back.pendingKeys);
   const fingerprints = await progress.run(
@@ -133,11 +140,12 @@ export async function stage({ job, progress, undo: steps, back }: Rotation, plan
   steps.add(back.stagedValues);
   await progress.run(
     values.stageValues,
-    job,
+    { ...job, expected: plan.database.values },
     plan.rotationCase.reencrypt === null
       ? 'Prepare the journal: no value is re-encrypted'
       : `Re-encrypt ${plan.database.values} values in ${plan.database.columns} columns, beside the old ones`,
     (staged) => `${staged.values} values in ${staged.rows} rows`,
+    (call) => pausing.around(call),
   );
   return { fingerprints, canaryPort: port };
 }
@@ -160,6 +168,7 @@ export async function fence({ job, progress, undo: steps, back }: Rotation, plan
 export async function cutover({ job, progress, undo: steps, back }: Rotation, plan: Plan) {
   progress.enter('cutover');
   steps.add(back.swap);
+  const beganAt = Date.now();
   const swapped = await progress.run(
     swaps.swapValues,
     job,
@@ -169,6 +178,7 @@ export async function cutover({ job, progress, undo: steps, back }: Rotation, pl
     (done) =>
       `${done.values} values in ${done.rows} rows, ${done.lateValues} of them written since stage; token row: ${done.tokenRow}`,
   );
+  const swapMs = Date.now() - beganAt;
   steps.add(back.secrets);
   await progress.run(
     secrets.writeSecrets,
@@ -176,7 +186,7 @@ export async function cutover({ job, progress, undo: steps, back }: Rotation, pl
     `Write the new keys to ${plan.secrets.description}`,
     ({ written }) => `${written} written`,
   );
-  return swapped;
+  return { ...swapped, swapMs };
 }
 
 /** Starts the service, once, and waits until it is ready. */

@@ -18,6 +18,7 @@ import {
   start,
   verify,
 } from './phases.ts';
+import { Pausing } from './pausing.ts';
 import { looks } from './policies.ts';
 import { Progress } from './progress.ts';
 import { Compensations } from './saga.ts';
@@ -41,6 +42,8 @@ class RotationRun {
   /** Set at the pivot: the evidence is recorded, the way back is about to be destroyed. */
   #result: RotationResult | null = null;
   #cancelled = false;
+  /** It went back in between, so that its outage is not one that the next rotation can expect. */
+  #interrupted = false;
 
   constructor(request: RotationRequest) {
     this.#request = request;
@@ -48,7 +51,11 @@ class RotationRun {
     const job = { target: request.target, rotation: workflowInfo().firstExecutionRunId };
     const progress = new Progress(job.rotation, request.target);
     const back = createCompensations(job, progress, () => this.#plan?.proxy ?? null);
-    this.#rotation = { job, progress, undo: new Compensations(), back };
+    const pausing = new Pausing(
+      () => this.#noPause(),
+      (paused) => progress.pause(paused),
+    );
+    this.#rotation = { job, progress, pausing, undo: new Compensations(), back };
     this.#decision = new Decision(() => ({
       pivoted: this.#result !== null,
       cancelled: this.#cancelled,
@@ -60,13 +67,15 @@ class RotationRun {
 
   /** Forward; back when that fails; and when going back fails too, whichever way a person says. */
   async run(): Promise<RotationResult> {
-    const { progress, undo } = this.#rotation;
+    const { progress, pausing, undo } = this.#rotation;
     for (;;) {
       try {
         return await (this.#result === null ? this.#forward() : this.#complete(this.#result));
       } catch (failure) {
         this.#cancelled ||= isCancellation(failure);
         const outcome = undo.has('pendingKeys') || this.#cancelled ? 'rolled back' : 'refused';
+        this.#interrupted = true;
+        pausing.end();
         if ((await this.#rollBack(failure)) === 'resume') continue;
         progress.enter('done', outcome, describeFailure(failure));
         throw endedFailure(outcome, this.#request.target, failure);
@@ -88,9 +97,12 @@ class RotationRun {
     }
     if (plan.blocked) throw refusedPlan(plan);
     this.#staged ??= await stage(rotation, plan);
+    await rotation.pausing.gate();
+    const stoppedAt = Date.now();
     await fence(rotation, plan);
-    const { values, rows, lateValues, tokenRow } = await cutover(rotation, plan);
+    const { values, rows, lateValues, tokenRow, swapMs } = await cutover(rotation, plan);
     await start(rotation, plan);
+    const restartMs = Date.now() - stoppedAt - swapMs;
     await verify(rotation, plan, this.#staged, values);
     return this.#finish({
       ...this.#summarise(`rotated: ${plan.rotationCase.sentence}`),
@@ -100,6 +112,7 @@ class RotationRun {
       },
       reencrypted: plan.rotationCase.reencrypt === null ? null : { values, rows, lateValues },
       tokenRow,
+      outageParts: this.#interrupted ? null : { restartMs, swapMs },
     });
   }
 
@@ -121,6 +134,15 @@ class RotationRun {
     await CancellationScope.nonCancellable(() => complete(this.#rotation));
     this.#rotation.progress.enter('done', 'rotated', null);
     return { ...result, steps: this.#summarise('').steps };
+  }
+
+  /** A pause is for the time in which LiteLLM serves with its current keys: later it would prolong the outage. */
+  #noPause(): string | null {
+    const { phase } = this.#rotation.progress.status;
+    if (this.#request.dryRun) return 'a dry run changes nothing, so there is nothing to pause';
+    return phase === 'preflight' || phase === 'stage'
+      ? null
+      : `the rotation is in phase ${phase}; expected preflight or stage, as a later pause would prolong the outage`;
   }
 
   /** `back` when the deployment is back on the previous keys; `resume` when a person chose to go forward again. */
@@ -174,6 +196,7 @@ class RotationRun {
       reencrypted: null,
       tokenRow: 'none',
       outageMs,
+      outageParts: null,
       planDigest: this.#planDigest,
       plan: null,
       steps: steps.map(({ title, result, startedAt, endedAt }) => ({

@@ -7,8 +7,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { stopAll } from '../../lab/cleanup.ts';
 import { findTemporalCli } from '../../lab/temporal.ts';
+import { withHeartbeat } from '../../src/activities/context.ts';
 import type { Activities } from '../../src/activities/index.ts';
-import { resumeUpdate, rollbackUpdate, statusQuery, workflowTypes } from '../../src/workflows/messages.ts';
+import {
+  continueUpdate,
+  pauseUpdate,
+  resumeUpdate,
+  rollbackUpdate,
+  statusQuery,
+  workflowTypes,
+} from '../../src/workflows/messages.ts';
 import { createFakeActivities, type FakeDeployment } from '../workflows/fake-activities.ts';
 import { type Harness, startHarness } from '../workflows/harness.ts';
 
@@ -66,6 +74,19 @@ function terminated(): (deployment: FakeDeployment) => Partial<Activities> {
   };
 }
 
+/** A stage that ends only when it is cancelled, the first time. */
+function pausable(): () => Partial<Activities> {
+  let calls = 0;
+  return () => ({
+    stageValues: ({ expected }) =>
+      withHeartbeat(async (signal, progress) => {
+        progress({ done: (calls += 1), total: expected });
+        if (calls === 1) await sleep(60_000, undefined, { signal });
+        return { values: 3, rows: 2 };
+      }),
+  });
+}
+
 const endings: Record<string, Ending> = {
   rotated: { input: request },
   'rotated-master-only': { input: { ...request, keys: ['master'] } },
@@ -100,6 +121,16 @@ const endings: Record<string, Ending> = {
     meanwhile: async (handle) => {
       while ((await handle.query(statusQuery)).phase !== 'stage') await sleep(50);
       await handle.cancel();
+    },
+  },
+  'paused-then-continued': {
+    input: request,
+    overrides: pausable(),
+    meanwhile: async (handle) => {
+      while (!(await handle.query(statusQuery)).steps.some(({ title }) => title.startsWith('Re-encrypt')))
+        await sleep(50);
+      await handle.executeUpdate(pauseUpdate);
+      await handle.executeUpdate(continueUpdate);
     },
   },
   'needs-a-person-then-rollback': {

@@ -66,6 +66,7 @@ describe('packaging/litellm-rotate.yaml.example', () => {
     const [target] = Object.values(parseConfig(text, path).targets);
     expect(target?.knownKeys).toHaveLength(1);
     expect(target?.database.throttle).toBe(2000);
+    expect(target?.maxOutage).toBe(120_000);
     expect(target?.canary).toEqual({ listen: { host: '127.0.0.1', port: 0 }, url: 'http://127.0.0.1:8089' });
   });
 
@@ -82,6 +83,7 @@ describe('packaging/litellm-rotate.yaml.example', () => {
         readyTimeout: proxy?.readyTimeout,
         schema: database?.schema,
         lockTimeout: database?.lockTimeout,
+        backOff: database?.backOff,
         scope: service?.type === 'systemd' && service.scope,
       };
     };

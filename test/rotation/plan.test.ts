@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { decideCase } from '../../src/rotation/case.ts';
 import type { KeyName } from '../../src/rotation/keys.ts';
+import type { MeasuredOutage } from '../../src/rotation/outage.ts';
 import { makePlan, type PlannedValues } from '../../src/rotation/plan.ts';
 
 const line = (values: number, key: string | null, remark: PlannedValues['remark'] = ''): PlannedValues => ({
@@ -15,12 +16,23 @@ const line = (values: number, key: string | null, remark: PlannedValues['remark'
 
 function planOf(
   lines: PlannedValues[],
-  { salt = true, keys = ['master', 'salt'] }: { salt?: boolean; keys?: KeyName[] } = {},
+  {
+    salt = true,
+    keys = ['master', 'salt'],
+    maxOutageSeconds = null,
+    lastOutage = null,
+  }: {
+    salt?: boolean;
+    keys?: KeyName[];
+    maxOutageSeconds?: number | null;
+    lastOutage?: MeasuredOutage | null;
+  } = {},
 ) {
   return makePlan({
     target: 'prod',
     rotation: 'r1',
     rotationCase: decideCase(salt, keys),
+    maxOutageSeconds,
     secrets: {
       description: 'env file',
       current: { master: 'aaaa-bbbb', salt: salt ? 'cccc-dddd' : null },
@@ -35,6 +47,8 @@ function planOf(
       values: lines.reduce((sum, { values }) => sum + values, 0),
       rows: 1,
       columns: 1,
+      seconds: 0.4,
+      lastOutage,
       skipped: [],
       tokenRow: 'none',
       findings: [],
@@ -95,5 +109,73 @@ describe('the plan', () => {
     expect(planOf([line(10_000_000, 'salt key')]).outage.seconds).toBeGreaterThan(
       planOf([line(10, 'salt key')]).outage.seconds + 50,
     );
+  });
+});
+
+describe('the outage', () => {
+  const lastOutage = { at: '2026-11-24T04:40:49Z', restartMs: 12_000, swapMs: 4_000, values: 100_000 };
+  const million = [line(1_000_000, 'salt key')];
+
+  test('is estimated by the last rotation, and says so', () => {
+    const { outage } = planOf(million, { lastOutage });
+    expect(outage).toEqual({
+      seconds: 52,
+      restartSeconds: 12,
+      swapSeconds: 40,
+      basis:
+        'a restart of LiteLLM (12 s, as in the rotation of 2026-11-24T04:40:49Z) and a swap of 1000000 values (40 s, at the rate of the 100000 values swapped then)',
+    });
+  });
+
+  test('is estimated by constants and the search for the values where there is no rotation to go by, and says so', () => {
+    const { outage } = planOf(million);
+    expect(outage).toMatchObject({ seconds: 27, restartSeconds: 18, swapSeconds: 8.4 });
+    expect(outage.basis).toContain(
+      '18 s, measured on 2 cores; this database has no earlier rotation to go by',
+    );
+    expect(outage.basis).toContain(
+      '8 s to write them, measured on 2 cores, and at most the 0.4 s that finding them took just now',
+    );
+  });
+
+  test('does not take the rate of a swap that was too small to have one', () => {
+    const small = { ...lastOutage, values: 10, swapMs: 300 };
+    expect(planOf(million, { lastOutage: small }).outage).toMatchObject({
+      restartSeconds: 12,
+      swapSeconds: 8.4,
+    });
+  });
+
+  test('counts no swap where nothing is re-encrypted', () => {
+    expect(planOf(million, { keys: ['master'], lastOutage }).outage).toMatchObject({
+      seconds: 12,
+      swapSeconds: 0,
+    });
+  });
+
+  test('blocks when it is longer than allowed, with the estimate, its parts and its basis', () => {
+    const plan = planOf(million, { lastOutage, maxOutageSeconds: 51 });
+    expect(plan.blocked).toBe(true);
+    const finding = plan.findings.find(({ code }) => code === 'outage-too-long');
+    expect(finding).toMatchObject({
+      severity: 'blocking',
+      where: 'prod',
+      found: `an expected outage of about 52 s: ${plan.outage.basis}`,
+      expected: "at most 51 s, as maxOutage in the worker's configuration says",
+      next: 'raise maxOutage, or rotate the master key alone (--keys master), which swaps no value',
+    });
+  });
+
+  test('does not advise what would not help', () => {
+    const next = (plan: ReturnType<typeof planOf>) =>
+      plan.findings.find(({ code }) => code === 'outage-too-long')?.next;
+    expect(next(planOf(million, { lastOutage, maxOutageSeconds: 11 }))).toBe('raise maxOutage');
+    expect(
+      next(planOf([line(1_000_000, 'master key')], { salt: false, lastOutage, maxOutageSeconds: 20 })),
+    ).toBe('raise maxOutage');
+  });
+
+  test('does not block when it is as long as allowed', () => {
+    expect(codes(planOf(million, { lastOutage, maxOutageSeconds: 52 }), 'blocking')).toEqual([]);
   });
 });

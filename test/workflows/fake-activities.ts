@@ -32,7 +32,7 @@ export function createFakeActivities(
   const state = deployment;
   const fingerprints = { master: 'aaaa-aaaa', salt: 'bbbb-bbbb' };
   const activities: Activities = {
-    findTarget: async () => undefined,
+    findTarget: async () => ({ maxOutageSeconds: null }),
     takeLease: async ({ rotation }) => {
       state.lease = rotation;
       return {
@@ -64,6 +64,8 @@ export function createFakeActivities(
       values: 3,
       rows: 2,
       columns: 1,
+      seconds: 0.1,
+      lastOutage: null,
       skipped: [],
       tokenRow: 'none',
       findings: [],

@@ -9,8 +9,12 @@ import { searchAttributes } from '../../src/workflows/messages.ts';
 export interface Harness {
   readonly client: Client;
   readonly temporal: Temporal;
-  /** Runs a worker with these activities on its own task queue while `work` runs. */
-  withWorker<T>(activities: Activities, work: (taskQueue: string) => Promise<T>): Promise<T>;
+  /** Runs a worker with these activities while `work` runs, on a task queue of its own or on the one named. */
+  withWorker<T>(
+    activities: Activities,
+    work: (taskQueue: string) => Promise<T>,
+    taskQueue?: string,
+  ): Promise<T>;
   stop(): Promise<void>;
 }
 
@@ -30,9 +34,14 @@ export async function startHarness(): Promise<Harness> {
   return {
     client: new Client({ connection }),
     temporal,
-    async withWorker(activities, work) {
-      const taskQueue = `test-${(count += 1)}`;
-      const worker = await Worker.create({ connection, taskQueue, workflowBundle, activities });
+    async withWorker(activities, work, taskQueue = `test-${(count += 1)}`) {
+      const worker = await Worker.create({
+        connection,
+        taskQueue,
+        workflowBundle,
+        activities,
+        maxHeartbeatThrottleInterval: '2 seconds',
+      });
       return worker.runUntil(work(taskQueue));
     },
     async stop() {

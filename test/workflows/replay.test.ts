@@ -29,6 +29,7 @@ describe('the workflows replay what earlier releases recorded', () => {
         'bad-request',
         'rolled-back',
         'cancelled',
+        'paused-then-continued',
         'needs-a-person-then-rollback',
         'needs-a-person-then-resume',
         'converged-after-terminate',

@@ -1,9 +1,17 @@
 import { ApplicationFailure, WorkflowFailedError } from '@temporalio/client';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { withHeartbeat } from '../../src/activities/context.ts';
 import type { Activities } from '../../src/activities/index.ts';
+import { runningNote } from '../../src/cli/following.ts';
 import type { RotationResult, RotationStatus } from '../../src/rotation/status.ts';
-import { resumeUpdate, rollbackUpdate, statusQuery, workflowTypes } from '../../src/workflows/messages.ts';
+import {
+  progressSignal,
+  resumeUpdate,
+  rollbackUpdate,
+  statusQuery,
+  workflowTypes,
+} from '../../src/workflows/messages.ts';
 import { createFakeActivities, type FakeDeployment } from './fake-activities.ts';
 import { type Harness, startHarness } from './harness.ts';
 
@@ -40,6 +48,17 @@ async function failureOf(promise: Promise<unknown>): Promise<ApplicationFailure>
   return (error as WorkflowFailedError).cause as ApplicationFailure;
 }
 
+/** The details of the workflow as the Temporal UI shows them. */
+async function detailsOf(workflowId: string): Promise<string> {
+  const answer = await harness.client.workflowService.queryWorkflow({
+    namespace: 'default',
+    execution: { workflowId },
+    query: { queryType: '__temporal_workflow_metadata' },
+  });
+  const data = answer.queryResult?.payloads?.[0]?.data ?? new Uint8Array();
+  return (JSON.parse(Buffer.from(data).toString('utf8')) as { currentDetails?: string }).currentDetails ?? '';
+}
+
 /** Waits until the rotation says that it needs a person. */
 async function untilNeedsPerson(handle: Awaited<ReturnType<typeof start>>): Promise<RotationStatus> {
   for (;;) {
@@ -66,6 +85,10 @@ describe.concurrent('forward', () => {
       fingerprints: { previous: { master: 'aaaa-aaaa' }, current: { master: 'cccc-cccc' } },
     });
     expect(result.outageMs).toBeGreaterThanOrEqual(0);
+    const { restartMs = -1, swapMs = -1 } = result.outageParts ?? {};
+    expect(restartMs).toBeGreaterThanOrEqual(0);
+    expect(swapMs).toBeGreaterThanOrEqual(0);
+    expect(restartMs + swapMs).toBe(result.outageMs);
   });
 
   test('a dry run makes the plan and touches nothing', async () => {
@@ -77,6 +100,64 @@ describe.concurrent('forward', () => {
     expect(result).toMatchObject({ outcome: 'planned', plan: { blocked: false, database: { values: 3 } } });
     expect(deployment).toMatchObject(untouched);
     expect(deployment.calls).not.toContain('generateKeys');
+  });
+});
+
+describe.concurrent('while a step runs', () => {
+  /** Stages two thirds and waits to be let go; heartbeats, and reports, every 50 ms. */
+  function staging() {
+    let letGo = () => {};
+    const gate = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    const { activities } = createFakeActivities((_, originals) => ({
+      stageValues: (job) =>
+        withHeartbeat(
+          async (_signal, progress) => {
+            progress({ done: 2, total: job.expected });
+            await gate;
+            return originals.stageValues(job);
+          },
+          { everyMs: 50, nextReport: (elapsedMs) => elapsedMs + 100 },
+        ),
+    }));
+    return { activities, letGo };
+  }
+  const runningStep = async (handle: Awaited<ReturnType<typeof start>>) =>
+    (await handle.query(statusQuery)).steps.find(({ state }) => state === 'running');
+
+  test('the query and the current details tell how far it is, and what is told is of that step alone', async () => {
+    const { activities, letGo } = staging();
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod' });
+      await expect
+        .poll(() => runningStep(handle), { timeout: 20_000 })
+        .toMatchObject({ progress: { done: 2, total: 3 } });
+      await expect
+        .poll(async () => (await detailsOf(handle.workflowId)).includes('2 of 3 values'), { timeout: 20_000 })
+        .toBe(true);
+      const { steps } = await handle.query(statusQuery);
+      await handle.signal(progressSignal, { step: `step ${steps.length - 1}`, done: 77 });
+      for (const nonsense of [null, 'x', { done: 77 }, { step: `step ${steps.length}`, done: 'x' }])
+        await handle.signal(progressSignal, nonsense);
+      expect(await runningStep(handle)).toMatchObject({ progress: { done: 2 } });
+      letGo();
+      expect(await handle.result()).toMatchObject({ outcome: 'rotated' });
+      expect(
+        (await handle.query(statusQuery)).steps.filter(({ progress }) => progress !== null),
+      ).toHaveLength(1);
+    });
+  });
+
+  test('its heartbeat tells the count and the total to whoever describes the workflow', async () => {
+    const { activities, letGo } = staging();
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod' });
+      const note = async () => runningNote(handle, await handle.query(statusQuery));
+      await expect.poll(note, { timeout: 20_000 }).toContain('beside the old ones: 2 of 3 values');
+      letGo();
+      await handle.result();
+    });
   });
 });
 
@@ -142,6 +223,22 @@ describe.concurrent('back', () => {
     expect(failure.message).toContain('2 findings to mend first, nothing was changed');
     expect(failure.message).toContain('file:1: found a; expected b; c');
     expect(failure.message).toContain('file:2');
+    expect(deployment).toMatchObject(untouched);
+    expect(deployment.calls).not.toContain('generateKeys');
+  });
+
+  test('refuses an outage longer than the configuration allows before anything is touched', async () => {
+    const { activities, deployment } = createFakeActivities(() => ({
+      findTarget: async () => ({ maxOutageSeconds: 5 }),
+    }));
+    const failure = await harness.withWorker(activities, async (taskQueue) =>
+      failureOf((await start(taskQueue, { target: 'prod' })).result()),
+    );
+    expect(failure).toMatchObject({ type: 'Refused' });
+    expect(failure.message).toContain(
+      'prod: found an expected outage of about 19 s: a restart of LiteLLM (18 s,',
+    );
+    expect(failure.message).toContain('expected at most 5 s, as maxOutage');
     expect(deployment).toMatchObject(untouched);
     expect(deployment.calls).not.toContain('generateKeys');
   });
@@ -229,7 +326,7 @@ describe.concurrent('a rollback that fails', () => {
       await untilNeedsPerson(handle);
       mended = true;
       await handle.executeUpdate(resumeUpdate);
-      expect(await handle.result()).toMatchObject({ outcome: 'rotated' });
+      expect(await handle.result()).toMatchObject({ outcome: 'rotated', outageParts: null });
     });
     expect(deployment).toMatchObject(rotated);
     expect(deployment.calls.filter((name) => name === 'generateKeys')).toHaveLength(1);
