@@ -136,6 +136,18 @@ program
   });
 
 program
+  .command('inventory')
+  .description('count every sealed value by table, column, key and format; change nothing')
+  .argument('<target>', "a target of the worker's configuration")
+  .option('--rows', 'list the primary keys of the rows that hold them, too')
+  .addOption(taskQueue)
+  .addOption(json)
+  .action(async (target: string, options: { rows?: boolean; taskQueue: string; json?: boolean }) => {
+    const { inventory } = await import('./cli/inventory.ts');
+    process.exitCode = await inventory(target, options);
+  });
+
+program
   .command('worker')
   .description('run the worker, until SIGTERM')
   .addOption(config)
@@ -184,6 +196,7 @@ program.addHelpText(
 Examples:
   litellm-rotate doctor                                  is everything in place?
   litellm-rotate plan prod                               what would happen?
+  litellm-rotate inventory prod --rows                   what is sealed where, under which key?
   litellm-rotate rotate prod --reason TICKET-12          rotate both keys, and watch
   litellm-rotate rotate prod --keys master               the master key alone
   litellm-rotate schedule create prod --every 90d        and again every 90 days

@@ -4,6 +4,7 @@ import { knownKeys } from '../litellm/known-keys.ts';
 import { decideCase, type RotationCase } from '../rotation/case.ts';
 import { describeFinding, type Finding } from '../rotation/finding.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
+import { createRowList, type ValueInventory } from '../rotation/inventory.ts';
 import type { KeyName, KeyPair } from '../rotation/keys.ts';
 import type { PlanParts } from '../rotation/plan.ts';
 import { Secret } from '../rotation/secret.ts';
@@ -145,6 +146,25 @@ export function createPreflightActivities(ports: Ports) {
           description: target.database.description,
           findings: [...findings, ...inventory.findings],
         };
+      });
+    },
+
+    /** The same for a person who asks, with the primary keys of the rows when they are wanted. Takes no lease. */
+    async inventoryValues(job: Job & { rows: boolean }): Promise<ValueInventory> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (_signal, progress) => {
+        const current = await currentKeys(target, job);
+        const list = createRowList();
+        const { lines, values, rows, columns, skipped } = await target.database.inventory(
+          knownKeys(current, target.knownKeys),
+          current.master,
+          progress,
+          job.rows ? (line, key) => list.add(line, key) : undefined,
+        );
+        const counted = { lines, values, rows, columns, skipped };
+        const listed = job.rows ? list.listed : null;
+        const { description } = target.database;
+        return { target: job.target, description, ...counted, listed, unlisted: list.unlisted };
       });
     },
 

@@ -8,7 +8,7 @@ import { visitStrings } from './cell.ts';
 import { createClassifier, type Classified } from './classify.ts';
 import type { Connections } from './connection.ts';
 import { findTokenRow } from './master-token.ts';
-import type { Inventory, InventoryLine } from './port.ts';
+import type { Inventory, InventoryLine, VisitValue } from './port.ts';
 import { pages, selectCandidates } from './scan.ts';
 
 /** A request log up to this size is searched for ids that clients hold; a larger one would hold preflight up. */
@@ -21,6 +21,7 @@ export function inventory(
   masterKey: Secret,
   progress: ReportProgress,
   extraSkippedTables: readonly string[] = [],
+  visit: VisitValue = () => undefined,
 ): Promise<Inventory> {
   return connections.transaction('classifying the sealed values', 'snapshot', async (client) => {
     const beganAt = performance.now();
@@ -34,7 +35,12 @@ export function inventory(
     for (const relation of catalog.filter(({ skipped }) => skipped === undefined)) {
       for await (const page of pages(client, selectAll(relation))) {
         for (const row of page) {
-          const carried = classifyRow(relation, row.slice(relation.key?.length ?? 0), classify, lines);
+          const names = relation.key ?? [];
+          const key = names.map(({ name }, at) => ({ name, value: row[at] ?? '' }));
+          const carried = classifyRow(relation, row.slice(names.length), classify, (line) => {
+            visit(line, key);
+            countLine(lines, line);
+          });
           values += carried;
           if (carried === 0) continue;
           rows += 1;
@@ -71,46 +77,49 @@ function selectAll(relation: Relation): string {
     : selectCandidates(relation, relation.columns);
 }
 
-/** Adds the row's values to the lines, and returns how many of them a rotation re-encrypts. */
+/** Passes each of the row's values to `found`, and returns how many of them a rotation re-encrypts. */
 function classifyRow(
   relation: Relation,
   cells: readonly (string | null)[],
   classify: (text: string) => Classified | undefined,
-  lines: Map<string, InventoryLine>,
+  found: (line: InventoryLine) => void,
 ): number {
   let carried = 0;
   for (const [index, { name, shape, fixed }] of relation.columns.entries()) {
     const cell = cells[index];
     if (cell == null) continue;
     visitStrings(cell, shape, (text) => {
-      const found = classify(text);
-      if (found === undefined) return;
-      const line = addLine(lines, relation.name, name, found, fixed);
+      const classified = classify(text);
+      if (classified === undefined) return;
+      const line = lineOf(relation.name, name, classified, fixed);
+      found(line);
       if (isCarriedOver(line)) carried += 1;
     });
   }
   return carried;
 }
 
-function addLine(
-  lines: Map<string, InventoryLine>,
+/** The line of one value. */
+function lineOf(
   table: string,
   column: string,
   { format, marker, layers }: Classified,
   fixed: boolean,
 ): InventoryLine {
-  const line: Omit<InventoryLine, 'values'> = {
+  return {
     table,
     column,
     key: layers[0] ?? null,
     format,
     marker,
     remark: remarkOn(layers, marker, fixed),
+    values: 1,
   };
+}
+
+function countLine(lines: Map<string, InventoryLine>, line: InventoryLine): void {
   const id = JSON.stringify(line);
-  const counted = { ...line, values: (lines.get(id)?.values ?? 0) + 1 };
-  lines.set(id, counted);
-  return counted;
+  lines.set(id, { ...line, values: (lines.get(id)?.values ?? 0) + 1 });
 }
 
 function remarkOn(layers: readonly string[], marker: string, fixed: boolean): InventoryLine['remark'] {
@@ -134,7 +143,8 @@ async function countClientIds(
   if (column === undefined || relation.skipped === 'foreign table' || relation.bytes > cheapLogBytes) return;
   const ids = `select a.${quote(column.name)}::text from ${relation.from} as a where a.${quote(column.name)} like 'resp\\_%'`;
   for await (const page of pages(client, ids)) {
-    for (const row of page) classifyRow({ ...relation, columns: [column] }, row, classify, lines);
+    for (const row of page)
+      classifyRow({ ...relation, columns: [column] }, row, classify, (line) => countLine(lines, line));
   }
 }
 

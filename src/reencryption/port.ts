@@ -39,6 +39,12 @@ export interface InventoryLine {
   readonly values: number;
 }
 
+/** Told of a sealed value: what its line would be, and the primary key of its row, empty where there is none. */
+export type VisitValue = (
+  line: InventoryLine,
+  key: readonly { readonly name: string; readonly value: string }[],
+) => void;
+
 export interface Inventory {
   readonly lines: readonly InventoryLine[];
   /** Values that a rotation re-encrypts. */
@@ -110,8 +116,13 @@ export interface RotationDatabase {
   releaseLease(fence: Fence): Promise<void>;
   /** Privileges, tables without a primary key that hold sealed values, disk and connection limits. Reads only. */
   inspect(): Promise<readonly Finding[]>;
-  /** Classifies every sealed value. Reads only, in one snapshot. */
-  inventory(known: readonly NamedKey[], masterKey: Secret, progress: ReportProgress): Promise<Inventory>;
+  /** Classifies every sealed value. Reads only, in one snapshot. `visit` is told of each, with its row's key. */
+  inventory(
+    known: readonly NamedKey[],
+    masterKey: Secret,
+    progress: ReportProgress,
+    visit?: VisitValue,
+  ): Promise<Inventory>;
   /** Computes every new ciphertext beside the old one. Resumes where an earlier attempt stopped; `signal` aborts between batches. */
   stage(
     transition: Transition,

@@ -52,8 +52,8 @@ export function createRotationDatabase(options: RotationDatabaseOptions): Rotati
       connections.transaction('inspecting the database', 'snapshot', (client) =>
         inspect(client, connections, extraSkipped),
       ),
-    inventory: (known, masterKey, progress) =>
-      inventory(connections, known, masterKey, progress, extraSkipped),
+    inventory: (known, masterKey, progress, visit) =>
+      inventory(connections, known, masterKey, progress, extraSkipped, visit),
     stage: (transition, fence, progress, signal) =>
       stage(connections, transition, fence, progress, signal, options),
     swap: (transition, masterKey, fence, progress) =>

@@ -10,10 +10,15 @@ import { describeFinding } from '../rotation/finding.ts';
 import type { Plan } from '../rotation/plan.ts';
 import { parseRequest, type RotationRequest } from '../rotation/request.ts';
 
-/** Reads the input; a bad one fails the workflow at once with one sentence, instead of its task for ever. */
+/** Reads the input of a rotation. */
 export function readRequest(inputs: readonly unknown[]): RotationRequest {
+  return readInput(inputs, parseRequest);
+}
+
+/** Reads an input; a bad one fails the workflow at once with one sentence, instead of its task for ever. */
+export function readInput<T>(inputs: readonly unknown[], parse: (inputs: readonly unknown[]) => T): T {
   try {
-    return parseRequest(inputs);
+    return parse(inputs);
   } catch (error) {
     if (error instanceof RotationError) throw plain(error.message, error.type);
     throw error;
@@ -54,6 +59,15 @@ export function endedFailure(outcome: 'refused' | 'rolled back', target: string,
         `rotation of ${target} failed and was rolled back, every file and value as before, on the previous keys: ${describeFailure(failure)}`,
         rolledBack,
       );
+}
+
+/** How a look closes that could not be had: nothing was changed, whatever the reason. */
+export function refusedInventory(target: string, failure: unknown): Error {
+  if (findCancellation(failure)) return failure as Error;
+  const cause = failure instanceof ActivityFailure ? failure.cause : failure;
+  const type = cause instanceof ApplicationFailure ? cause.type : undefined;
+  const kept = type === failureTypes.badRequest ? type : failureTypes.refused;
+  return plain(`the values of ${target} could not be looked at: ${describeFailure(failure)}`, kept);
 }
 
 /** How a reconciliation closes that could not lead a rotation to one side: that is a person's work. */

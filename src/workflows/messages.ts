@@ -5,7 +5,11 @@ import type { RotationStatus } from '../rotation/status.ts';
 import { progressSignalName } from '../rotation/step-progress.ts';
 
 /** What clients import: names on the wire, and nothing of the workflow itself. */
-export const workflowTypes = { rotate: 'RotateMasterKey', reconcile: 'ReconcileRotation' } as const;
+export const workflowTypes = {
+  rotate: 'RotateMasterKey',
+  reconcile: 'ReconcileRotation',
+  inventory: 'InventoryValues',
+} as const;
 
 /** Where a rotation is, with every step so far. */
 export const statusQuery = defineQuery<RotationStatus>('status');

@@ -45,7 +45,13 @@ afterAll(async () => {
 });
 
 async function start({ masterKey, saltKey }: { masterKey: Secret; saltKey: Secret }): Promise<void> {
-  litellm = await startLiteLLM({ databaseUrl, masterKey: masterKey.reveal(), saltKey: saltKey.reveal() });
+  litellm = await startLiteLLM({
+    databaseUrl,
+    masterKey: masterKey.reveal(),
+    saltKey: saltKey.reveal(),
+    // How often it loads its models; 30 s when not said.
+    extraEnv: { PROXY_CONFIG_RELOAD_INTERVAL_SECONDS: '5' },
+  });
 }
 
 const proxy = () => createProxy({ url: litellm.url });

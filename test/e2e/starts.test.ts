@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Deployment, writeConfig } from '../../lab/deployment.ts';
 import { cliPath, startWorker } from '../../lab/worker.ts';
+import type { ValueInventory } from '../../src/rotation/inventory.ts';
 import type { Plan } from '../../src/rotation/plan.ts';
 import type { RotationResult } from '../../src/rotation/status.ts';
 import { type Lab, startLab } from './lab.ts';
@@ -83,7 +84,27 @@ describe('the command line', () => {
     expect(await journalRest(demo.databaseUrl)).toEqual({ lease: null, staged: 0 });
   });
 
+  test('inventory counts what plan counts, lists the rows without any key in clear, and takes no lease', async () => {
+    const { plan } = JSON.parse((await lab.cli('plan', 'demo', '--json')).stdout) as { plan: Plan };
+    const found = await lab.cli('inventory', 'demo', '--rows', '--json');
+    expect(found.exitCode, found.stderr).toBe(0);
+    const inventory = JSON.parse(found.stdout) as ValueInventory;
+    expect(inventory.lines).toEqual(plan.database.lines);
+    const total = (of: readonly { values: number }[]) => of.reduce((sum, { values }) => sum + values, 0);
+    expect(total(inventory.listed ?? [])).toBe(total(inventory.lines));
+    expect(inventory.listed).toContainEqual(expect.objectContaining({ row: 'credential_id=credential-7' }));
+    const text = await lab.cli('inventory', 'demo');
+    expect(text.stdout).toContain(`${plan.database.values} sealed values in`);
+    expect(text.stdout).toMatch(/LiteLLM_CredentialsTable\.credential_values +\d+ +v2 +salt key/);
+    expect(text.stdout).not.toContain('credential-7');
+    expect(await journalRest(demo.databaseUrl)).toEqual({ lease: null, staged: 0 });
+  });
+
   test.for([
+    [
+      ['inventory', 'nosuch'],
+      'found no target "nosuch" in the worker\'s configuration; expected one of demo, plain',
+    ],
     [
       ['rotate', 'nosuch'],
       'found no target "nosuch" in the worker\'s configuration; expected one of demo, plain',

@@ -70,6 +70,17 @@ export function createFakeActivities(
       tokenRow: 'none',
       findings: [],
     }),
+    inventoryValues: async ({ target }) => ({
+      target,
+      description: 'database',
+      lines: [],
+      values: 3,
+      rows: 2,
+      columns: 1,
+      skipped: [],
+      listed: null,
+      unlisted: 0,
+    }),
     recordPlan: async () => ({ digest: 'digest' }),
     generateKeys: async () => {
       state.slot = true;

@@ -1,0 +1,53 @@
+import { userInfo } from 'node:os';
+import type { ValueInventory } from '../rotation/inventory.ts';
+import { workflowTypes } from '../workflows/messages.ts';
+import { exitCodes } from './exit.ts';
+import { resultOf } from './following.ts';
+import { table } from './rendering.ts';
+import { withClient } from './temporal-client.ts';
+
+export interface InventoryOptions {
+  readonly rows?: boolean;
+  readonly taskQueue: string;
+  readonly json?: boolean;
+}
+
+/** `inventory TARGET`: every sealed value by table, column, key and format. */
+export async function inventory(target: string, options: InventoryOptions): Promise<number> {
+  return withClient(async (client) => {
+    const handle = await client.workflow.start(workflowTypes.inventory, {
+      args: [{ target, rows: options.rows === true, requestedBy: userInfo().username }],
+      taskQueue: options.taskQueue,
+      workflowId: `inventory-${target}-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`,
+      staticSummary: `Count the sealed values of ${target}`,
+    });
+    process.stderr.write(`litellm-rotate: inventory of ${target}: workflow ${handle.workflowId}\n`);
+    const found = (await resultOf(handle)) as unknown as ValueInventory;
+    process.stdout.write(`${options.json === true ? JSON.stringify(found, null, 2) : render(found)}\n`);
+    return exitCodes.done;
+  });
+}
+
+function render({ description, lines, values, rows, columns, listed, unlisted }: ValueInventory): string {
+  const cells = lines.map((line) => [
+    `${line.table}.${line.column}`,
+    `${line.values}`,
+    `${line.marker}${line.format}`,
+    line.key ?? 'no known key',
+    line.remark,
+  ]);
+  const places = (listed ?? []).map((line) => [
+    `${line.table}.${line.column}`,
+    line.row === '' ? '(no primary key)' : line.row,
+    `${line.values}`,
+    `${line.marker}${line.format}`,
+    line.key ?? 'no known key',
+    line.remark,
+  ]);
+  return [
+    `${description}: ${values} sealed values in ${rows} rows and ${columns} columns`,
+    ...table(cells).map((line) => `  ${line}`),
+    ...(places.length === 0 ? [] : ['rows', ...table(places).map((line) => `  ${line}`)]),
+    ...(unlisted === 0 ? [] : [`  and ${unlisted} more`]),
+  ].join('\n');
+}
