@@ -161,10 +161,14 @@ export async function createDeployment(options: DeploymentOptions): Promise<Depl
 export async function writeConfig(
   path: string,
   deployments: readonly Pick<Deployment, 'name' | 'target'>[],
+  more: Readonly<Record<string, unknown>> = {},
 ): Promise<void> {
   await writeFile(
     path,
-    stringify({ targets: Object.fromEntries(deployments.map(({ name, target }) => [name, target])) }),
+    stringify({
+      ...more,
+      targets: Object.fromEntries(deployments.map(({ name, target }) => [name, target])),
+    }),
   );
 }
 

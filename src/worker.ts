@@ -6,9 +6,12 @@ import { createActivities } from './activities/index.ts';
 import { compose } from './composition.ts';
 import { readConfig } from './config/config.ts';
 import { findConfig } from './config/location.ts';
+import type { Config } from './config/schema.ts';
+import { failureTypes, RotationError } from './rotation/failure.ts';
 import { temporalSettings, unreachable } from './temporal/connection.ts';
 import { createFailureInterceptor } from './temporal/failure-interceptor.ts';
 import { temporalLogger } from './temporal/logger.ts';
+import { watchForPeople } from './temporal/people-gauge.ts';
 import { createRunningCheck } from './temporal/running.ts';
 import { registerSearchAttributes } from './temporal/search-attributes.ts';
 import { loadWorkflowBundle } from './temporal/workflow-bundle.ts';
@@ -21,7 +24,7 @@ export async function runWorker(env: NodeJS.ProcessEnv, configPath: string | und
   const logger = createLogger();
   const path = findConfig(configPath, env);
   const config = readConfig(path);
-  Runtime.install({ logger: temporalLogger(logger), shutdownSignals: ['SIGINT', 'SIGTERM'] });
+  const runtime = installRuntime(config, logger);
   const { connectionOptions, namespace } = temporalSettings(env);
   const connection = await NativeConnection.connect(connectionOptions).catch(() => {
     throw unreachable(connectionOptions.address);
@@ -49,10 +52,33 @@ export async function runWorker(env: NodeJS.ProcessEnv, configPath: string | und
       { taskQueue: config.taskQueue, namespace, targets: Object.keys(config.targets), config: path },
       'worker ready',
     );
-    await worker.run();
+    const ended = new AbortController();
+    const watching =
+      config.metrics === undefined
+        ? undefined
+        : watchForPeople(client, runtime.metricMeter, Object.keys(config.targets), ended.signal);
+    await worker.run().finally(() => ended.abort());
+    await watching;
     logger.info('worker stopped');
   } finally {
     await connection.close();
+  }
+}
+
+function installRuntime({ metrics }: Config, logger: Logger): Runtime {
+  const bindAddress = metrics && `${metrics.host}:${metrics.port}`;
+  try {
+    return Runtime.install({
+      logger: temporalLogger(logger),
+      shutdownSignals: ['SIGINT', 'SIGTERM'],
+      telemetryOptions: bindAddress === undefined ? {} : { metrics: { prometheus: { bindAddress } } },
+    });
+  } catch (error) {
+    if (bindAddress === undefined) throw error;
+    throw new RotationError(
+      failureTypes.badRequest,
+      `metrics: found that ${bindAddress} cannot be listened on (${error instanceof Error ? error.message : String(error)}); expected a free address of this host; change it, or leave it out for a worker without metrics`,
+    );
   }
 }
 

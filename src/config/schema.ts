@@ -112,6 +112,7 @@ export type TargetConfig = z.infer<typeof target>;
 /** The worker's whole configuration file. */
 export const configSchema = z.strictObject({
   taskQueue: text.default('litellm-rotate'),
+  metrics: address.optional(),
   targets: z
     .record(z.string().regex(/^[a-z0-9][a-z0-9-]*$/, 'expected a name of a-z, 0-9 and -'), target)
     .refine((targets) => Object.keys(targets).length > 0, 'expected at least one target'),

@@ -65,6 +65,12 @@ describe('a rotation that fails ends on the previous keys, byte for byte, with t
   });
 });
 
+/** The worker's gauge, as an alarm reads it. */
+async function waitsForPerson(): Promise<string | undefined> {
+  const metrics = await (await fetch(rollback.metricsUrl)).text();
+  return /^litellm_rotate_needs_person\{[^}]*target="demo"[^}]*\} (\d+)$/m.exec(metrics)?.[1];
+}
+
 describe('a rotation that cannot go back by itself keeps both keys and waits for a person', () => {
   test('after the cutover, for a key file that somebody edits: "rollback" goes on once the edit is undone', async () => {
     const before = await rollback.look();
@@ -78,12 +84,15 @@ describe('a rotation that cannot go back by itself keeps both keys and waits for
     );
     expect(stderr).toContain(`temporal workflow update execute --name rollback --workflow-id ${workflowId}`);
 
+    await expect.poll(waitsForPerson, { timeout: 30_000 }).toBe('1');
+
     const edited = await readFile(demo.keyFile, 'utf8');
     await writeFile(demo.keyFile, edited.replace('ADDED=1\n', ''));
     const update = await rollback.update(workflowId, 'rollback');
     expect(update.exitCode, update.stderr).toBe(0);
     const { exitCode: code } = await lab.cli('status', workflowId, '--follow');
     expect(code).toBe(3);
+    await expect.poll(waitsForPerson, { timeout: 30_000 }).toBe('0');
     await rollback.expectRestored(before);
   });
 });

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
+import { freePort } from '../../lab/child.ts';
 import { type Deployment, writeConfig } from '../../lab/deployment.ts';
 import { withClient } from '../../lab/postgres.ts';
 import { startWorker } from '../../lab/worker.ts';
@@ -40,6 +41,8 @@ export interface RollbackLab {
   readonly demo: Deployment;
   readonly master: string;
   readonly hooks: HookedDeployment;
+  /** Where the worker's metrics are read. */
+  readonly metricsUrl: string;
   look(): Promise<Look>;
   /** Nothing of a rotation is left, and everything is as it was. */
   expectRestored(before: Look): Promise<void>;
@@ -61,7 +64,8 @@ export async function startRollbackLab(serve: (lab: Lab) => Promise<Serving>): P
   const config = join(lab.directory, 'litellm-rotate.yaml');
   const database = { ...(demo.target['database'] as object), lockTimeout: '300ms' };
   const target = { ...hooks.target, database, observe: '8s', fenceTimeout: '2s' };
-  await writeConfig(config, [{ name: 'demo', target }]);
+  const metrics = `127.0.0.1:${await freePort()}`;
+  await writeConfig(config, [{ name: 'demo', target }], { metrics });
   await startWorker({
     directory: lab.directory,
     config,
@@ -92,6 +96,7 @@ export async function startRollbackLab(serve: (lab: Lab) => Promise<Serving>): P
     demo,
     master,
     hooks,
+    metricsUrl: `http://${metrics}/metrics`,
     look,
     async expectRestored(before) {
       expect(await look()).toEqual(before);

@@ -145,6 +145,15 @@ describe('the command line', () => {
     expect(exitCode).toBe(2);
   });
 
+  test('a worker whose metrics cannot be served where the configuration says refuses to start, with exit code 2', async () => {
+    const config = join(lab.directory, 'metrics.yaml');
+    const taken = lab.temporal.address;
+    await writeConfig(config, [demo], { metrics: taken });
+    const { exitCode, stderr } = await lab.cli('worker', '--config', config);
+    expect(stderr).toContain(`metrics: found that ${taken} cannot be listened on`);
+    expect(exitCode).toBe(2);
+  });
+
   test('Ctrl-C stops following, a second rotation is refused, and the first goes on to its end', async () => {
     await expectRotated(demo, async () => {
       const following = execa(
