@@ -66,7 +66,7 @@ if (drawn.length === 0) {
   process.exit(2);
 }
 const legend = [
-  ['#b0b7c3', "LiteLLM's own, stopped all the while"],
+  ['#b0b7c3', "LiteLLM's own re-encryption"],
   ['#7cb5e8', 'stage: LiteLLM serves'],
   ['#d9534f', 'swap: LiteLLM is stopped'],
 ] as const;
