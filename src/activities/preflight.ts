@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { findDecryptionErrors } from '../litellm/decryption-errors.ts';
 import { knownKeys } from '../litellm/known-keys.ts';
+import type { Inventory, VisitValue } from '../reencryption/port.ts';
 import { decideCase, type RotationCase } from '../rotation/case.ts';
+import type { ReportProgress } from '../rotation/fence.ts';
 import { describeFinding, type Finding } from '../rotation/finding.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import { createRowList, type ValueInventory } from '../rotation/inventory.ts';
@@ -133,13 +135,8 @@ export function createPreflightActivities(ports: Ports) {
     async inventoryDatabase(job: Job): Promise<PlanParts['database']> {
       const target = ports.target(job.target);
       return withHeartbeat(async (_signal, progress) => {
-        const current = await currentKeys(target, job);
+        const inventory = await takeInventory(target, job, progress);
         const findings = await target.database.inspect();
-        const inventory = await target.database.inventory(
-          knownKeys(current, target.knownKeys),
-          current.master,
-          progress,
-        );
         return {
           ...inventory,
           lastOutage: await target.database.lastOutage(),
@@ -153,14 +150,10 @@ export function createPreflightActivities(ports: Ports) {
     async inventoryValues(job: Job & { rows: boolean }): Promise<ValueInventory> {
       const target = ports.target(job.target);
       return withHeartbeat(async (_signal, progress) => {
-        const current = await currentKeys(target, job);
         const list = createRowList();
-        const { lines, values, rows, columns, skipped } = await target.database.inventory(
-          knownKeys(current, target.knownKeys),
-          current.master,
-          progress,
-          job.rows ? (line, key) => list.add(line, key) : undefined,
-        );
+        const visit: VisitValue = (line, key) => list.add(line, key);
+        const found = await takeInventory(target, job, progress, job.rows ? visit : undefined);
+        const { lines, values, rows, columns, skipped } = found;
         const counted = { lines, values, rows, columns, skipped };
         const listed = job.rows ? list.listed : null;
         const { description } = target.database;
@@ -177,6 +170,17 @@ export function createPreflightActivities(ports: Ports) {
       });
     },
   };
+}
+
+/** Opens what is stored with every key that is known before a rotation has made any. */
+async function takeInventory(
+  target: Target,
+  job: Job,
+  progress: ReportProgress,
+  visit?: VisitValue,
+): Promise<Inventory> {
+  const current = await currentKeys(target, job);
+  return target.database.inventory(knownKeys(current, target.knownKeys), current.master, progress, visit);
 }
 
 /** One failure for all blocking findings, so that a person can mend them in one go. */

@@ -3,7 +3,7 @@ import type { ValueInventory } from '../rotation/inventory.ts';
 import { workflowTypes } from '../workflows/messages.ts';
 import { exitCodes } from './exit.ts';
 import { resultOf } from './following.ts';
-import { table } from './rendering.ts';
+import { kindOf, placeOf, table } from './rendering.ts';
 import { withClient } from './temporal-client.ts';
 
 export interface InventoryOptions {
@@ -29,20 +29,11 @@ export async function inventory(target: string, options: InventoryOptions): Prom
 }
 
 function render({ description, lines, values, rows, columns, listed, unlisted }: ValueInventory): string {
-  const cells = lines.map((line) => [
-    `${line.table}.${line.column}`,
-    `${line.values}`,
-    `${line.marker}${line.format}`,
-    line.key ?? 'no known key',
-    line.remark,
-  ]);
+  const cells = lines.map((line) => [placeOf(line), ...kindOf(line)]);
   const places = (listed ?? []).map((line) => [
-    `${line.table}.${line.column}`,
+    placeOf(line),
     line.row === '' ? '(no primary key)' : line.row,
-    `${line.values}`,
-    `${line.marker}${line.format}`,
-    line.key ?? 'no known key',
-    line.remark,
+    ...kindOf(line),
   ]);
   return [
     `${description}: ${values} sealed values in ${rows} rows and ${columns} columns`,

@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
 import type { Finding } from '../rotation/finding.ts';
-import type { Plan } from '../rotation/plan.ts';
+import type { Plan, PlannedValues } from '../rotation/plan.ts';
 import type { Step } from '../rotation/status.ts';
 
 type Style = Parameters<typeof styleText>[0];
@@ -38,13 +38,7 @@ export function renderFinding({ severity, where, found, expected, next }: Findin
 /** The plan for a terminal; counts and fingerprints only. */
 export function renderPlan(plan: Plan): string {
   const { rotationCase, secrets, service, proxy, database, outage, maxOutageSeconds } = plan;
-  const rows = database.lines.map((line) => [
-    `${line.table}.${line.column}`,
-    `${line.values}`,
-    `${line.marker}${line.format}`,
-    line.key ?? 'no known key',
-    line.remark,
-  ]);
+  const rows = database.lines.map((line) => [placeOf(line), ...kindOf(line)]);
   const salt = secrets.current.salt === null ? 'none' : secrets.current.salt;
   return [
     `${style('bold', `plan for ${plan.target}`)}: ${rotationCase.sentence}`,
@@ -61,6 +55,13 @@ export function renderPlan(plan: Plan): string {
       ? []
       : ['  findings', ...plan.findings.map((finding) => renderFinding(finding))]),
   ].join('\n');
+}
+
+export const placeOf = ({ table: name, column }: PlannedValues): string => `${name}.${column}`;
+
+/** How many, and what they are: the cells of a table's row. */
+export function kindOf({ values, marker, format, key, remark }: PlannedValues): string[] {
+  return [`${values}`, `${marker}${format}`, key ?? 'no known key', remark];
 }
 
 function renderSkipped(skipped: Plan['database']['skipped']): string[] {

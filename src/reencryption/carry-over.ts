@@ -157,28 +157,38 @@ async function moveRelation(
 ): Promise<{ rows: number; values: number }> {
   const sql = moveStatements(relation, direction);
   const { rowCount: moved } = await client.query(sql.move);
-  const entries = Number((await client.query(sql.countEntries)).rows[0].rows);
-  const complete = moved === entries;
+  const counted = await keepCounts(client, sql.count);
+  const complete = moved === counted.rows;
+  // Where nothing can interfere, a row that was updated is what the update says; reading all of them again takes as long.
+  if (complete && !relation.interferes) return counted;
   if (!complete) {
     const lost = Number((await client.query(sql.countUnexplained)).rows[0].rows);
     if (lost > 0) throw unexplained(relation.name, lost);
     await client.query(sql.forgetGone);
   }
-  // Where nothing can interfere, a row that was updated is what the update says; reading all of them again takes as long.
-  const { rows } = await client.query<{ rows: string; values: string; entries: string }>(
-    complete && !relation.interferes ? sql.trust : sql.verify,
-  );
-  const [verified] = rows;
-  if (verified === undefined || verified.rows !== verified.entries) {
-    throw unexplained(relation.name, Number(verified?.entries ?? 0) - Number(verified?.rows ?? 0));
-  }
-  return { rows: Number(verified.rows), values: Number(verified.values) };
+  const { entries, ...verified } = await keepCounts(client, sql.verify);
+  if (verified.rows !== entries) throw unexplained(relation.name, entries - verified.rows);
+  return verified;
+}
+
+/** Runs `count` or `verify`. `entries` is how many rows are staged for the relation. */
+async function keepCounts(
+  client: pg.ClientBase,
+  sql: string,
+): Promise<{ rows: number; values: number; entries: number }> {
+  const { rows } = await client.query<{ rows: string; values: string; entries: string }>(sql);
+  const [found] = rows;
+  return {
+    rows: Number(found?.rows ?? 0),
+    values: Number(found?.values ?? 0),
+    entries: Number(found?.entries ?? 0),
+  };
 }
 
 function moveStatements(
   relation: StagedRelation,
   direction: Direction,
-): Record<'move' | 'countEntries' | 'countUnexplained' | 'forgetGone' | 'trust' | 'verify', string> {
+): Record<'move' | 'count' | 'countUnexplained' | 'forgetGone' | 'verify', string> {
   const { source, target } = direction;
   const staged = `${journalSchema}.staged`;
   const columns = relation.columns.filter(({ at }) => relation.touched.includes(at));
@@ -200,19 +210,19 @@ function moveStatements(
   const asRead = `(not (${isChanged(relation, direction)}) or ${isOn(source)})`;
   return {
     move: `update ${relation.from} as a set ${set} from ${staged} as s where ${ofRelation} and ${sameRow} and ${asRead}`,
-    countEntries: `select count(*) as rows from ${staged} as s where ${ofRelation}`,
+    count: counting(`from ${staged} as s where ${ofRelation}`),
     countUnexplained: `select count(*) as rows from ${staged} as s join ${relation.from} as a on ${sameRow}
       where ${ofRelation} and not (${isOn(target)}) and not (${isChanged(relation, direction)})`,
     // The row is gone, or holds nothing of the source's any more: the journal must not bring it back.
     forgetGone: `delete from ${staged} as s where ${ofRelation}
       and not exists (select 1 from ${relation.from} as a where ${sameRow} and ${isOn(target)})`,
-    trust: keepCounts(`from ${staged} as s where ${ofRelation}`),
-    verify: keepCounts(
+    verify: counting(
       `from ${staged} as s join ${relation.from} as a on ${sameRow} where ${ofRelation} and ${isOn(target)}`,
     ),
   };
 
-  function keepCounts(found: string): string {
+  /** Counts, and notes the counts with the relation. */
+  function counting(found: string): string {
     return `with found as (
         select count(*) as rows, coalesce(sum(s.sealed), 0) as values ${found}
       ), kept as (

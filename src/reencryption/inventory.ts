@@ -21,7 +21,7 @@ export function inventory(
   masterKey: Secret,
   progress: ReportProgress,
   extraSkippedTables: readonly string[] = [],
-  visit: VisitValue = () => undefined,
+  visit?: VisitValue,
 ): Promise<Inventory> {
   return connections.transaction('classifying the sealed values', 'snapshot', async (client) => {
     const beganAt = performance.now();
@@ -36,9 +36,11 @@ export function inventory(
       for await (const page of pages(client, selectAll(relation))) {
         for (const row of page) {
           const names = relation.key ?? [];
-          const key = names.map(({ name }, at) => ({ name, value: row[at] ?? '' }));
           const carried = classifyRow(relation, row.slice(names.length), classify, (line) => {
-            visit(line, key);
+            visit?.(
+              line,
+              names.map(({ name }, at) => ({ name, value: row[at] ?? '' })),
+            );
             countLine(lines, line);
           });
           values += carried;

@@ -49,8 +49,7 @@ export const rolledBack = 'RolledBack';
 /** How the workflow closes after a rollback: cancelled if that is why, else failed, with the one thing that went wrong. */
 export function endedFailure(outcome: 'refused' | 'rolled back', target: string, failure: unknown): Error {
   if (findCancellation(failure)) return failure as Error;
-  const cause = failure instanceof ActivityFailure ? failure.cause : failure;
-  const type = cause instanceof ApplicationFailure ? cause.type : undefined;
+  const type = typeOf(failure);
   const kept =
     type === failureTypes.badRequest || type === failureTypes.leaseHeld ? type : failureTypes.refused;
   return outcome === 'refused'
@@ -64,16 +63,14 @@ export function endedFailure(outcome: 'refused' | 'rolled back', target: string,
 /** How a look closes that could not be had: nothing was changed, whatever the reason. */
 export function refusedInventory(target: string, failure: unknown): Error {
   if (findCancellation(failure)) return failure as Error;
-  const cause = failure instanceof ActivityFailure ? failure.cause : failure;
-  const type = cause instanceof ApplicationFailure ? cause.type : undefined;
+  const type = typeOf(failure);
   const kept = type === failureTypes.badRequest ? type : failureTypes.refused;
   return plain(`the values of ${target} could not be looked at: ${describeFailure(failure)}`, kept);
 }
 
 /** How a reconciliation closes that could not lead a rotation to one side: that is a person's work. */
 export function unreconciled(target: string, failure: unknown): ApplicationFailure {
-  const cause = failure instanceof ActivityFailure ? failure.cause : failure;
-  const type = cause instanceof ApplicationFailure ? cause.type : undefined;
+  const type = typeOf(failure);
   const refused = type === failureTypes.badRequest || type === failureTypes.leaseHeld;
   return plain(
     `${target} could not be reconciled: ${describeFailure(failure)}`,
@@ -90,6 +87,12 @@ export function describeFailure(failure: unknown): string {
     return `${activity}${cause.message}`;
   }
   return rootCause(cause) ?? String(cause);
+}
+
+/** The type of a failure, as the activity that failed has named it. */
+function typeOf(failure: unknown): string | null | undefined {
+  const cause = failure instanceof ActivityFailure ? failure.cause : failure;
+  return cause instanceof ApplicationFailure ? cause.type : undefined;
 }
 
 function findCancellation(failure: unknown): boolean {

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type Deployment, writeConfig } from '../../lab/deployment.ts';
 import { withClient } from '../../lab/postgres.ts';
 import { startWorker, type WorkerProcess } from '../../lab/worker.ts';
+import { stagedRows } from '../reencryption/database.ts';
 import { type Lab, startLab } from './lab.ts';
 import { callModel, journalRest, modelsOf, valueIn } from './observation.ts';
 import type { Serving } from './rollback-lab.ts';
@@ -21,13 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => lab.stop());
 
-const stagedRows = () =>
-  withClient(demo.databaseUrl, async (client) => {
-    const { rows } = await client.query<{ row: string }>(
-      'select s.key::text || s.after::text || s.xmin::text as row from litellm_rotate.staged as s order by 1',
-    );
-    return rows.map(({ row }) => row);
-  });
+const staged = () => withClient(demo.databaseUrl, stagedRows);
 
 /** A worker whose stage is as slow as is said. */
 async function worker(throttle: number): Promise<WorkerProcess> {
@@ -49,7 +44,7 @@ test('a rotation that is paused in stage serves on, stays paused when its worker
     exitCode: 0,
   });
   await expect
-    .poll(async () => (await stagedRows().catch(() => [])).length, { timeout: 60_000 })
+    .poll(async () => (await staged().catch(() => [])).length, { timeout: 60_000 })
     .toBeGreaterThan(0);
   const running = await lab.cli('status', workflow);
   expect(running.stdout).toMatch(/… Re-encrypt \d+ values/);
@@ -58,7 +53,7 @@ test('a rotation that is paused in stage serves on, stays paused when its worker
     exitCode: 0,
     stdout: expect.stringContaining('litellm-rotate continue paused'),
   });
-  const before = await stagedRows();
+  const before = await staged();
   expect(await lab.cli('pause', workflow)).toMatchObject({
     exitCode: 1,
     stderr: expect.stringContaining('paused: the rotation is paused already'),
@@ -72,7 +67,7 @@ test('a rotation that is paused in stage serves on, stays paused when its worker
   expect(paused.stdout).toMatch(/paused at \d+ of \d+ values; go on with: litellm-rotate continue paused/);
   expect((await lab.cli('status')).stdout).toMatch(/demo +paused +stage/);
   await sleep(1_000);
-  expect(await stagedRows()).toEqual(before);
+  expect(await staged()).toEqual(before);
   expect(await modelsOf(demo.url, serving.master)).toMatchObject({ status: 200 });
 
   expect(await lab.cli('continue', workflow)).toMatchObject({ exitCode: 0 });

@@ -5,8 +5,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { createBackOff, longestWaitMs } from '../../src/reencryption/back-off.ts';
 import {
   begin,
+  fillModels,
   never,
-  sealed,
   masterKey,
   silent,
   startTestServer,
@@ -127,11 +127,7 @@ describe('stage beside a busy Postgres', () => {
   afterAll(() => server.stop());
   beforeEach(async () => {
     lab = await server.create();
-    const ids = Array.from({ length: 12_000 }, (_, at) => `filled-${at}`);
-    await lab.client.query(
-      `insert into "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params) select i, i, p::jsonb from unnest($1::text[], $2::text[]) as u (i, p)`,
-      [ids, ids.map((id) => JSON.stringify({ a: sealed(`PLAIN-${id}`) }))],
-    );
+    await fillModels(lab.client, 12_000);
   });
   afterEach(() => lab.close());
 

@@ -244,3 +244,24 @@ export async function plaintexts(
   }
   return found;
 }
+
+/** Rows enough for a stage or a swap to be caught in the middle; each holds what `params` gives for its id. */
+export async function fillModels(
+  client: Client,
+  count: number,
+  params: (id: string) => object = (id) => ({ a: sealed(`PLAIN-${id}`) }),
+): Promise<void> {
+  const ids = Array.from({ length: count }, (_, at) => `filled-${at}`);
+  await client.query(
+    `insert into "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params) select i, i, p::jsonb from unnest($1::text[], $2::text[]) as u (i, p)`,
+    [ids, ids.map((id) => JSON.stringify(params(id)))],
+  );
+}
+
+/** Each staged row with the transaction that wrote it: what is not done twice keeps both. */
+export async function stagedRows(client: Pick<Client, 'query'>): Promise<string[]> {
+  const { rows: found } = await client.query<{ row: string }>(
+    'select s.key::text || s.after::text || s.xmin::text as row from litellm_rotate.staged as s order by 1',
+  );
+  return found.map(({ row }) => row);
+}

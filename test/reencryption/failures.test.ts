@@ -11,6 +11,7 @@ import {
   beforeSalt,
   dump,
   failure,
+  fillModels,
   masterKey,
   never,
   pending,
@@ -39,14 +40,8 @@ beforeEach(async () => {
 });
 afterEach(() => lab.close());
 
-/** Rows enough for a stage or a swap to be caught in the middle. */
-async function fill(rows: number): Promise<void> {
-  const ids = Array.from({ length: rows }, (_, at) => `filled-${at}`);
-  await lab.client.query(
-    `insert into "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params) select i, i, p::jsonb from unnest($1::text[], $2::text[]) as u (i, p)`,
-    [ids, ids.map((id) => JSON.stringify({ a: sealed(`PLAIN-${id}`, previous, v2), b: sealed(id) }))],
-  );
-}
+const fill = (rows: number): Promise<void> =>
+  fillModels(lab.client, rows, (id) => ({ a: sealed(`PLAIN-${id}`, previous, v2), b: sealed(id) }));
 
 const killOurs = `select pg_terminate_backend(pid) from pg_stat_activity where application_name = '${applicationName}' and datname = current_database()`;
 

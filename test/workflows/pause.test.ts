@@ -8,13 +8,14 @@ import type { RotationStatus } from '../../src/rotation/status.ts';
 import { continueUpdate, pauseUpdate, statusQuery, workflowTypes } from '../../src/workflows/messages.ts';
 import {
   begin,
+  fillModels,
   beforeSalt,
   masterKey,
   opened,
   pending,
   previous,
-  sealed,
   silent,
+  stagedRows,
   startTestServer,
   transition,
   type TestDatabase,
@@ -243,21 +244,9 @@ describe('a paused stage of a real database', () => {
   afterAll(() => server.stop());
   beforeEach(async () => {
     lab = await server.create();
-    const ids = Array.from({ length: 6_000 }, (_, at) => `filled-${at}`);
-    await lab.client.query(
-      `insert into "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params) select i, i, p::jsonb from unnest($1::text[], $2::text[]) as u (i, p)`,
-      [ids, ids.map((id) => JSON.stringify({ a: sealed(`PLAIN-${id}`) }))],
-    );
+    await fillModels(lab.client, 6_000);
   });
   afterEach(() => lab.close());
-
-  /** Each staged row with the transaction that wrote it. */
-  const stagedRows = async () =>
-    (
-      await lab.client.query<{ row: string }>(
-        'select s.key::text || s.after::text || s.xmin::text as row from litellm_rotate.staged as s order by 1',
-      )
-    ).rows.map(({ row }) => row);
 
   test('goes on where it stopped: nothing is staged twice, and every value is there', async () => {
     let throttle: { throttleValuesPerSecond?: number } = { throttleValuesPerSecond: 400 };
@@ -285,16 +274,16 @@ describe('a paused stage of a real database', () => {
       const handle = await start(taskQueue);
       await expect.poll(() => seen, { timeout: 30_000 }).toBeGreaterThan(300);
       await handle.executeUpdate(pauseUpdate);
-      const before = await stagedRows();
+      const before = await stagedRows(lab.client);
       expect(before.length).toBeGreaterThan(0);
       expect(before.length).toBeLessThan(6_057);
       await sleep(500);
-      expect(await stagedRows()).toEqual(before);
+      expect(await stagedRows(lab.client)).toEqual(before);
 
       throttle = {};
       await handle.executeUpdate(continueUpdate);
       await handle.result();
-      const after = await stagedRows();
+      const after = await stagedRows(lab.client);
       expect(after).toHaveLength(6_057);
       expect(after).toEqual(expect.arrayContaining(before));
     });
