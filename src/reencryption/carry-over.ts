@@ -156,9 +156,10 @@ async function moveRelation(
   direction: Direction,
 ): Promise<{ rows: number; values: number }> {
   const sql = moveStatements(relation, direction);
-  const { rowCount: moved } = await client.query(sql.move);
-  const counted = await keepCounts(client, sql.count);
-  const complete = moved === counted.rows;
+  const answers: unknown = await client.query(`${sql.move}; ${sql.count}`);
+  const [moving, counting] = answers as [pg.QueryResult, pg.QueryResult<CountRow>];
+  const counted = readCounts(counting);
+  const complete = moving.rowCount === counted.rows;
   // Where nothing can interfere, a row that was updated is what the update says; reading all of them again takes as long.
   if (complete && !relation.interferes) return counted;
   if (!complete) {
@@ -166,18 +167,19 @@ async function moveRelation(
     if (lost > 0) throw unexplained(relation.name, lost);
     await client.query(sql.forgetGone);
   }
-  const { entries, ...verified } = await keepCounts(client, sql.verify);
+  const { entries, ...verified } = readCounts(await client.query<CountRow>(sql.verify));
   if (verified.rows !== entries) throw unexplained(relation.name, entries - verified.rows);
   return verified;
 }
 
-/** Runs `count` or `verify`. `entries` is how many rows are staged for the relation. */
-async function keepCounts(
-  client: pg.ClientBase,
-  sql: string,
-): Promise<{ rows: number; values: number; entries: number }> {
-  const { rows } = await client.query<{ rows: string; values: string; entries: string }>(sql);
-  const [found] = rows;
+type CountRow = Record<'rows' | 'values' | 'entries', string>;
+
+/** What `count` or `verify` found. `entries` is how many rows are staged for the relation. */
+function readCounts({ rows: [found] }: pg.QueryResult<CountRow>): {
+  rows: number;
+  values: number;
+  entries: number;
+} {
   return {
     rows: Number(found?.rows ?? 0),
     values: Number(found?.values ?? 0),

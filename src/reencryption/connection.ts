@@ -115,6 +115,8 @@ function sessionSettings(schema: string, lockTimeoutMs: number, statementTimeout
     `set cursor_tuple_fraction = 1`,
     // Room for the joins of the swap: the default spills a hash of ten thousand rows to disk, behind the fence.
     `set work_mem = '32MB'`,
+    // Compiling an expression for each of a hundred columns takes longer than it saves.
+    `set jit = off`,
     `set client_min_messages = warning`,
     `set lock_timeout = ${Math.ceil(lockTimeoutMs)}`,
     `set statement_timeout = ${Math.ceil(statementTimeoutMs)}`,

@@ -6,7 +6,7 @@ import { visitStrings } from './cell.ts';
 import { createClassifier } from './classify.ts';
 import type { Connections } from './connection.ts';
 import type { SealCount } from './port.ts';
-import { pages, selectCandidates } from './scan.ts';
+import { pages, selectCandidates, withRows } from './scan.ts';
 
 /**
  * Opens every candidate. A value that is sealed more than once counts under `others` when any of its layers does: it
@@ -24,7 +24,7 @@ export async function countSealed(
     ...others.filter(({ key }) => !key.equals(expected.key)).map(({ key }) => ({ label: 'other', key })),
   ]);
   const count = { underExpected: 0, underOthers: 0, unreadable: 0 };
-  for (const relation of relations) {
+  for (const relation of await withRows(client, relations)) {
     for await (const page of pages(client, selectCandidates(relation, relation.columns))) {
       for (const row of page) {
         for (const [index, { shape }] of relation.columns.entries()) {

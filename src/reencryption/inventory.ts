@@ -9,7 +9,7 @@ import { createClassifier, type Classified } from './classify.ts';
 import type { Connections } from './connection.ts';
 import { findTokenRow } from './master-token.ts';
 import type { Inventory, InventoryLine, VisitValue } from './port.ts';
-import { pages, selectCandidates } from './scan.ts';
+import { pages, selectCandidates, withRows } from './scan.ts';
 
 /** A request log up to this size is searched for ids that clients hold; a larger one would hold preflight up. */
 const cheapLogBytes = 256 * 1024 * 1024;
@@ -32,7 +32,8 @@ export function inventory(
     let rows = 0;
     let values = 0;
 
-    for (const relation of catalog.filter(({ skipped }) => skipped === undefined)) {
+    const searched = catalog.filter(({ skipped }) => skipped === undefined);
+    for (const relation of await withRows(client, searched)) {
       for await (const page of pages(client, selectAll(relation))) {
         for (const row of page) {
           const names = relation.key ?? [];

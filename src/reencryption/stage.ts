@@ -9,7 +9,7 @@ import { holdLease } from './lease.ts';
 import type { Transition } from './port.ts';
 import { createReseal, type Reseal } from './reseal.ts';
 import { resealRow } from './reseal-row.ts';
-import { defaultPage, pages, selectCandidates, type PageSize } from './scan.ts';
+import { defaultPage, pages, selectCandidates, withRows, type PageSize } from './scan.ts';
 import { keylessTables, registerRelations, type StagedRelation } from './staged-relation.ts';
 import { finishRelations, writeStagedRows, type StagedRow } from './staged-rows.ts';
 import { createThrottle } from './throttle.ts';
@@ -71,7 +71,10 @@ export async function stage(
         await refuseKeyless(first, keyless, reseal, snapshot);
         const failed = new AbortController();
         const stop = AbortSignal.any([signal, failed.signal]);
-        const empty: StagedRelation[] = [];
+        const unfinished = relations.filter(({ done }) => !done);
+        // What is written to an empty one from here on is younger than its horizon: the swap looks at it.
+        const occupied = await withRows(writer, unfinished);
+        const empty = unfinished.filter((relation) => !occupied.includes(relation));
 
         const write = async (relation: StagedRelation, batch: readonly StagedRow[]): Promise<void> => {
           const written = await writeStagedRows(writer, fence, relation, batch);
@@ -119,7 +122,7 @@ export async function stage(
 
         // Two readers, the largest relations first: while the server passes over rows of one that hold nothing, there
         // is another one to work on. One writer, so that LiteLLM meets one commit of ours at a time.
-        const queue = relations.filter(({ done }) => !done).sort((a, b) => b.bytes - a.bytes);
+        const queue = occupied.toSorted((a, b) => b.bytes - a.bytes);
         const read = async (reader: pg.ClientBase): Promise<void> => {
           for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
             stop.throwIfAborted();
