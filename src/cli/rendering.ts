@@ -49,7 +49,7 @@ export function renderPlan(plan: Plan): string {
     `  proxy          ${proxy.urls.join(', ')}: ${proxy.models} models`,
     `  database       ${database.description}: ${database.values} sealed values in ${database.rows} rows and ${database.columns} columns; master key's token row: ${database.tokenRow}`,
     ...table(rows).map((row) => `                 ${row}`),
-    ...renderSkipped(database.skipped),
+    ...renderSkipped(database.skipped).map((row) => `                 ${row}`),
     `  outage         about ${outage.seconds} s${maxOutageSeconds === null ? '' : ` of ${maxOutageSeconds} s allowed`}: ${outage.basis}`,
     ...(plan.findings.length === 0
       ? []
@@ -64,13 +64,13 @@ export function kindOf({ values, marker, format, key, remark }: PlannedValues): 
   return [`${values}`, `${marker}${format}`, key ?? 'no known key', remark];
 }
 
-function renderSkipped(skipped: Plan['database']['skipped']): string[] {
-  const indent = ' '.repeat(17);
+/** What was not searched, as lines. */
+export function renderSkipped(skipped: Plan['database']['skipped']): string[] {
   const filled = skipped.filter(({ rows }) => rows > 0);
   const empty = skipped.length - filled.length;
   return [
-    ...filled.map(({ table: name, why, rows }) => `${indent}skipped ${name} (about ${rows} rows): ${why}`),
-    ...(empty === 0 ? [] : [`${indent}skipped ${empty} empty request logs and usage counters`]),
+    ...filled.map(({ table: name, why, rows }) => `skipped ${name} (about ${rows} rows): ${why}`),
+    ...(empty === 0 ? [] : [`skipped ${empty} empty request logs and usage counters`]),
   ];
 }
 

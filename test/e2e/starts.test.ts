@@ -96,6 +96,7 @@ describe('the command line', () => {
     const text = await lab.cli('inventory', 'demo');
     expect(text.stdout).toContain(`${plan.database.values} sealed values in`);
     expect(text.stdout).toMatch(/LiteLLM_CredentialsTable\.credential_values +\d+ +v2 +salt key/);
+    expect(text.stdout).toMatch(/skipped .*request log/);
     expect(text.stdout).not.toContain('credential-7');
     expect(await journalRest(demo.databaseUrl)).toEqual({ lease: null, staged: 0 });
   });
