@@ -32,9 +32,13 @@ export function createClassifier(keys: readonly NamedKey[]): (text: string) => C
 
   return (text) => {
     const { first } = layersOf(text, deepestLayer);
-    if (first !== undefined) return first;
-    return isRatherSealed(text) ? { ...shapeOf(text), layers: [] } : undefined;
+    return first ?? describeUnopened(text);
   };
+}
+
+/** What a text that no key opens is taken for: an unreadable value, or, undefined, no sealed value at all. */
+export function describeUnopened(text: string): Classified | undefined {
+  return isRatherSealed(text) ? { ...shapeOf(text), layers: [] } : undefined;
 }
 
 /**

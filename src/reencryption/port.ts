@@ -91,6 +91,63 @@ export interface SealCount {
   readonly unreadable: number;
 }
 
+/** What is asked of a re-encryption in place: the same key, and better values. */
+export interface Improvement {
+  /** The signing key in force: what values are under, and are sealed with again. */
+  readonly sealing: NamedKey;
+  /** Every key that may have sealed a value; contains `sealing`. */
+  readonly known: readonly NamedKey[];
+  /** Values in a lower format are sealed in this one; null: each keeps its own. */
+  readonly upgradeTo: 'v2' | 'v3' | null;
+  /** Whether values that are sealed more than once are sealed once. */
+  readonly repairSealedTwice: boolean;
+}
+
+/** Values of one column that a re-encryption in place would rewrite in the same way. */
+export interface ImprovableLine {
+  readonly table: string;
+  readonly column: string;
+  readonly verdict: 'upgrade' | 'repair';
+  /** The labels of the keys of its layers, outermost first. */
+  readonly layers: readonly string[];
+  readonly format: 'legacy' | 'v2' | 'v3';
+  readonly becomes: 'legacy' | 'v2' | 'v3';
+  readonly marker: '' | 'litellm_enc::' | 'resp_';
+  readonly values: number;
+}
+
+export interface ImprovementSurvey {
+  readonly lines: readonly ImprovableLine[];
+  /** Values in `lines`. */
+  readonly values: number;
+  /** Values sealed once, under `sealing`, by format. */
+  readonly formats: Readonly<Record<'legacy' | 'v2' | 'v3', number>>;
+  /** Values that are not rewritten, whatever is asked, by the reason. */
+  readonly leftAlone: {
+    /** Not asked for, or with a layer that no known key opens. */
+    readonly sealedTwice: number;
+    readonly underOtherKeys: number;
+    readonly unreadable: number;
+    /** Ids that clients hold, and values in columns that name rows. */
+    readonly ids: number;
+    /** In tables in which a row cannot be found again. */
+    readonly withoutKey: number;
+  };
+  /** SHA-256 (hex) of the values that would be repaired, with their places; the same in whatever order they are read. */
+  readonly repairs: string;
+}
+
+export interface ImprovementReport {
+  readonly upgraded: number;
+  readonly repaired: number;
+  /** Rows that were written. */
+  readonly rows: number;
+  /** How often the tables were gone through. */
+  readonly passes: number;
+  /** Rows of the last pass that somebody held or had changed meanwhile. */
+  readonly missed: number;
+}
+
 /**
  * The Postgres side of a rotation: LiteLLM's tables, and our journal in a schema of its own. Statements are bounded by
  * lock and statement timeouts. Errors are `RotationError`s of type `DatabaseFailed`, `LeaseHeld`, `FencedOut`,
@@ -123,6 +180,22 @@ export interface RotationDatabase {
     progress: ReportProgress,
     visit?: VisitValue,
   ): Promise<Inventory>;
+  /** Counts what `improve` would rewrite. Reads only, in one snapshot. `visit` is told of each value, with its row's key. */
+  surveyImprovement(
+    asked: Improvement,
+    progress: ReportProgress,
+    visit?: (line: ImprovableLine, key: readonly { readonly name: string; readonly value: string }[]) => void,
+  ): Promise<ImprovementSurvey>;
+  /**
+   * Seals values again where they stand, while LiteLLM serves: small transactions, each cell on the condition that it is
+   * still what was read. Rows that others hold or change are passed over and tried again, a few times; none is waited for.
+   */
+  improve(
+    asked: Improvement,
+    fence: Fence,
+    progress: ReportProgress,
+    signal: AbortSignal,
+  ): Promise<ImprovementReport>;
   /** Computes every new ciphertext beside the old one. Resumes where an earlier attempt stopped; `signal` aborts between batches. */
   stage(
     transition: Transition,

@@ -1,5 +1,6 @@
 import { createValueCipher } from '../litellm/cipher.ts';
 import { sealedCandidateMinLength } from '../litellm/candidate.ts';
+import type { SealedShape, ValueCipher } from '../litellm/sealed-value.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { NamedKey } from '../rotation/keys.ts';
 import { createKeyRing } from './key-ring.ts';
@@ -32,10 +33,7 @@ export function createReseal(from: readonly NamedKey[], to: NamedKey): Reseal {
     const inner = layer < deepestLayer ? resealInside(hit.opened.plaintext, layer) : undefined;
     if (inner === undefined && hit.label === 'target') return undefined;
     const plaintext = inner ?? hit.opened.plaintext;
-    const sealed = target.seal(plaintext, hit.opened);
-    const check = target.open(sealed);
-    if (check === undefined || Buffer.compare(check.plaintext, plaintext) !== 0) throw unfaithful();
-    return sealed;
+    return sealChecked(target, plaintext, hit.opened);
   }
 
   function resealInside(plaintext: Uint8Array, layer: number): Uint8Array | undefined {
@@ -49,8 +47,12 @@ export function createReseal(from: readonly NamedKey[], to: NamedKey): Reseal {
   return (text) => reseal(text, 0);
 }
 
-function unfaithful(): RotationError {
-  return new RotationError(
+/** Seals a value, and opens it again before it is returned; `CountMismatch` when it differs. */
+export function sealChecked(cipher: ValueCipher, plaintext: Uint8Array, shape: SealedShape): string {
+  const sealed = cipher.seal(plaintext, shape);
+  const check = cipher.open(sealed);
+  if (check !== undefined && Buffer.compare(check.plaintext, plaintext) === 0) return sealed;
+  throw new RotationError(
     failureTypes.countMismatch,
     'a value sealed with the new key did not open to the same plaintext; nothing was written; report this as a bug',
   );

@@ -3,6 +3,8 @@ import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Fence } from '../rotation/fence.ts';
 import { openConnections, type ConnectionOptions } from './connection.ts';
 import { count } from './count.ts';
+import { improve } from './improve.ts';
+import { surveyImprovement } from './improvement-survey.ts';
 import { inspect } from './inspect.ts';
 import { inventory } from './inventory.ts';
 import { hasJournal, journalSchema, prepareJournal, readFingerprintKey } from './journal.ts';
@@ -54,6 +56,10 @@ export function createRotationDatabase(options: RotationDatabaseOptions): Rotati
       ),
     inventory: (known, masterKey, progress, visit) =>
       inventory(connections, known, masterKey, progress, extraSkipped, visit),
+    surveyImprovement: (asked, progress, visit) =>
+      surveyImprovement(connections, asked, progress, extraSkipped, visit),
+    improve: (asked, fence, progress, signal) =>
+      improve(connections, asked, fence, progress, signal, options),
     stage: (transition, fence, progress, signal) =>
       stage(connections, transition, fence, progress, signal, options),
     swap: (transition, masterKey, fence, progress) =>

@@ -1,0 +1,352 @@
+import { Client } from 'pg';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startLiteLLMCiphers } from '../../lab/litellm/ciphers.ts';
+import type { Improvement, RotationDatabase } from '../../src/reencryption/port.ts';
+import { Secret } from '../../src/rotation/secret.ts';
+import {
+  begin,
+  beforeSalt,
+  cipherOf,
+  dump,
+  fillModels,
+  marked,
+  never,
+  opened,
+  plaintexts,
+  previous,
+  sealed,
+  silent,
+  startTestServer,
+  v2,
+  type TestDatabase,
+} from './database.ts';
+
+const asked: Improvement = {
+  sealing: previous,
+  known: [previous, beforeSalt],
+  upgradeTo: 'v2',
+  repairSealedTwice: false,
+};
+const repairing: Improvement = { ...asked, upgradeTo: null, repairSealedTwice: true };
+const forgotten = { label: 'forgotten', key: new Secret('forgotten') };
+
+let server: Awaited<ReturnType<typeof startTestServer>>;
+let lab: TestDatabase;
+let database: RotationDatabase;
+
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server.stop());
+beforeEach(async () => {
+  lab = await server.create();
+  database = lab.rotationDatabase({ backOff: false });
+});
+afterEach(() => lab.close());
+
+async function addModel(id: string, params: object): Promise<void> {
+  await lab.client.query(
+    'insert into "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params) values ($1, $1, $2)',
+    [id, JSON.stringify(params)],
+  );
+}
+async function paramsOf(id: string): Promise<Record<string, string>> {
+  const { rows } = await lab.client.query<{ params: Record<string, string> }>(
+    'select litellm_params as params from "LiteLLM_ProxyModelTable" where model_id = $1',
+    [id],
+  );
+  return rows[0]?.params ?? {};
+}
+const formatOf = (text: string | undefined, key = previous) => cipherOf(key).open(text ?? '')?.format;
+const survey = (improvement = asked) => database.surveyImprovement(improvement, silent);
+const sorted = (found: readonly { label: string; plaintext: string }[]) =>
+  found.map(({ label, plaintext }) => `${label}: ${plaintext}`).sort();
+/** The plaintexts under known keys but the innermost of what is sealed twice. */
+const carried = async () => sorted(await plaintexts(lab.client, [previous, beforeSalt]));
+
+describe('an upgrade', () => {
+  test('seals every value under the current key in the wanted format, with the same plaintext and marker', async () => {
+    const texts = await carried();
+    const before = await survey();
+    expect(before).toMatchObject({
+      leftAlone: { sealedTwice: 1, underOtherKeys: 6, unreadable: 1, ids: 0, withoutKey: 0 },
+    });
+    expect(before.values).toBe(before.formats.legacy);
+    expect(before.values).toBeGreaterThan(90);
+
+    const report = await database.improve(asked, await begin(database), silent, never);
+    expect(report).toMatchObject({ upgraded: before.values, repaired: 0, passes: 1, missed: 0 });
+    expect(await survey()).toMatchObject({
+      values: 0,
+      lines: [],
+      formats: { legacy: 0, v2: before.formats.legacy + before.formats.v2 },
+      leftAlone: before.leftAlone,
+    });
+    expect(await carried()).toEqual(texts);
+    const { rows } = await lab.client.query<{ value: string }>(
+      `select metadata #>> '{logging,0,callback_vars,secret}' as value from "LiteLLM_VerificationToken" where key_alias = 'key-3'`,
+    );
+    expect(rows[0]?.value).toMatch(/^litellm_enc::v2:gcm:/);
+  });
+
+  test('leaves values of other keys, sealed twice, unreadable, of higher formats, and keys of objects byte for byte', async () => {
+    const v3 = sealed('PLAIN-v3', previous, { ...v2, format: 'v3' });
+    const params = {
+      other: sealed('PLAIN-other', beforeSalt),
+      twice: sealed(sealed('PLAIN-twice')),
+      inner: sealed(sealed('PLAIN-inner', forgotten, v2)),
+      lost: sealed('PLAIN-lost', forgotten),
+      v3,
+      v2: sealed('PLAIN-v2', previous, v2),
+      id: sealed('id', previous, { ...v2, format: 'legacy', marker: 'resp_' }),
+      array: sealed(`["${sealed('PLAIN-wrapped')}"]`),
+    };
+    await addModel('kept', params);
+    await database.improve(asked, await begin(database), silent, never);
+    expect(await paramsOf('kept')).toEqual(params);
+  });
+
+  test('writes nothing the second time', async () => {
+    await database.improve(asked, await begin(database), silent, never);
+    const after = await dump(lab.client);
+    const report = await database.improve(asked, await database.fence('r-1'), silent, never);
+    expect(report).toMatchObject({ upgraded: 0, rows: 0, passes: 1 });
+    expect(await dump(lab.client)).toEqual(after);
+  });
+
+  test('does not write over what somebody stores in the middle, and upgrades that in the next pass', async () => {
+    await fillModels(lab.client, 300);
+    const stored = sealed('PLAIN-new');
+    const params = JSON.stringify({ a: stored, plain: 'new' });
+    const slow = lab.rotationDatabase({ backOff: false, throttleValuesPerSecond: 1_000 });
+    let storing: Promise<unknown> | undefined;
+    const report = await slow.improve(
+      asked,
+      await begin(slow),
+      ({ note }) => {
+        if (note !== 'LiteLLM_ProxyModelTable') return;
+        storing ??= lab.client.query(
+          `update "LiteLLM_ProxyModelTable" set litellm_params = $1 where model_id = 'filled-299'`,
+          [params],
+        );
+      },
+      never,
+    );
+    await storing;
+    expect(report.passes).toBe(2);
+    const found = await paramsOf('filled-299');
+    expect(found.plain).toBe('new');
+    expect(opened(found.a ?? '', previous)).toBe('PLAIN-new');
+    expect(formatOf(found.a)).toBe('v2');
+  });
+
+  test('passes over a row that another session holds, without waiting, and gets it once that lets go', async () => {
+    await fillModels(lab.client, 300);
+    const other = new Client({ connectionString: lab.url });
+    await other.connect();
+    await other.query('begin');
+    await other.query(`select 1 from "LiteLLM_ProxyModelTable" where model_id = 'filled-7' for update`);
+    try {
+      const running = database.improve(asked, await begin(database), silent, never);
+      await expect.poll(async () => (await survey()).values, { timeout: 20_000, interval: 20 }).toBe(1);
+      await other.query('rollback');
+      const report = await running;
+      expect(report.passes).toBeGreaterThan(1);
+      expect(report.missed).toBe(0);
+    } finally {
+      await other.end();
+    }
+    expect((await survey()).values).toBe(0);
+  });
+
+  test('gives up on a row that stays held, and says so', async () => {
+    const other = new Client({ connectionString: lab.url });
+    await other.connect();
+    await other.query('begin');
+    await other.query(`select 1 from "LiteLLM_SSOIdentityAssertion" for update`);
+    const report = await database.improve(asked, await begin(database), silent, never);
+    await other.end();
+    expect(report).toMatchObject({ passes: 5, missed: 1 });
+    expect((await survey()).values).toBe(1);
+  }, 30_000);
+
+  test('is not in the way of a session that holds what a trigger of its own rows needs', async () => {
+    await lab.client.query(`
+      create function bump() returns trigger language plpgsql as $$ begin
+        update "LiteLLM_Config" set param_value = param_value where param_name = 'environment_variables'; return new;
+      end $$;
+      create trigger bump after update on "LiteLLM_MCPServerTable" for each row execute function bump()`);
+    const other = new Client({ connectionString: lab.url });
+    await other.connect();
+    await other.query('begin');
+    await other.query(`select 1 from "LiteLLM_Config" where param_name = 'environment_variables' for update`);
+    const began = performance.now();
+    const running = database.improve(asked, await begin(database), silent, never);
+    await expect
+      .poll(async () => (await survey()).lines.map(({ table }) => table), { timeout: 20_000 })
+      .toEqual([
+        'LiteLLM_Config',
+        'LiteLLM_MCPServerTable',
+        'LiteLLM_MCPServerTable',
+        'LiteLLM_MCPServerTable',
+      ]);
+    // What would wait for us in a circle: it must get through.
+    await other.query(`update "LiteLLM_MCPServerTable" set server_id = server_id`);
+    await other.query('commit');
+    await running;
+    await other.end();
+    expect(performance.now() - began).toBeLessThan(20_000);
+    expect((await survey()).values).toBe(0);
+  }, 30_000);
+
+  test('of a stale attempt writes nothing', async () => {
+    const stale = await begin(database);
+    await database.fence('r-1');
+    const before = await dump(lab.client);
+    await expect(database.improve(asked, stale, silent, never)).rejects.toMatchObject({ type: 'FencedOut' });
+    expect(await dump(lab.client)).toEqual(before);
+  });
+
+  test('stops at the next batch when a newer attempt takes over in the middle', async () => {
+    await fillModels(lab.client, 300);
+    const fence = await begin(database);
+    let newer: Promise<unknown> | undefined;
+    const running = database.improve(
+      asked,
+      { ...fence, assert: async () => undefined },
+      () => (newer ??= database.fence('r-1')),
+      never,
+    );
+    await expect(running).rejects.toMatchObject({ type: 'FencedOut' });
+    await newer;
+    expect((await survey()).values).toBeGreaterThan(0);
+  });
+
+  test('stops between two batches when it is cancelled, and goes on with what is left', async () => {
+    await fillModels(lab.client, 300);
+    const cancelling = new AbortController();
+    const { values } = await survey();
+    const running = database.improve(
+      asked,
+      await begin(database),
+      () => cancelling.abort(new Error('cancelled')),
+      cancelling.signal,
+    );
+    await expect(running).rejects.toThrow();
+    const left = (await survey()).values;
+    expect(left).toBeGreaterThan(0);
+    expect(left).toBeLessThan(values);
+    const report = await database.improve(asked, await database.fence('r-1'), silent, never);
+    expect(report.upgraded).toBe(left);
+  });
+
+  test('keeps to the throttle', async () => {
+    await fillModels(lab.client, 100);
+    const slow = lab.rotationDatabase({ backOff: false, throttleValuesPerSecond: 200 });
+    const fence = await begin(slow);
+    const began = performance.now();
+    const { upgraded } = await slow.improve(asked, fence, silent, never);
+    expect(performance.now() - began).toBeGreaterThan((upgraded / 200) * 1000 * 0.9);
+  });
+
+  test('rests while others are at work, and says how long', async () => {
+    await fillModels(lab.client, 200);
+    const yielding = lab.rotationDatabase();
+    const fence = await begin(yielding);
+    const other = new Client({ connectionString: lab.url });
+    await other.connect();
+    await other.query('begin');
+    await other.query('select 1 from "LiteLLM_Config"');
+    let waited = 0;
+    await yielding.improve(asked, fence, ({ waitedMs = 0 }) => (waited = waitedMs), never);
+    await other.end();
+    expect(waited).toBeGreaterThan(0);
+  });
+
+  test('LiteLLM opens what was upgraded from what it had sealed', async () => {
+    const litellm = await startLiteLLMCiphers();
+    try {
+      const texts = ['', 'sk-provider', 'Grüße, 世界', 'os.environ/KEY', 'x'.repeat(3000)];
+      const values = await litellm.seal(texts, previous.key.reveal(), 'legacy');
+      await addModel('litellm', { ...values });
+      await database.improve(asked, await begin(database), silent, never);
+      const upgraded = Object.values(await paramsOf('litellm'));
+      expect(upgraded.every((text) => text.startsWith('v2:gcm:'))).toBe(true);
+      expect(await litellm.open(upgraded, previous.key.reveal())).toEqual(texts);
+    } finally {
+      await litellm.stop();
+    }
+  }, 120_000);
+});
+
+describe('a repair', () => {
+  test('leaves one layer, under the current key, in the format and with the marker of the outermost one', async () => {
+    const three = sealed(sealed(sealed('PLAIN-3'), beforeSalt, v2), previous, marked);
+    await addModel('deep', {
+      three,
+      gcm: sealed(sealed('PLAIN-gcm'), beforeSalt, v2),
+      inner: sealed(sealed('PLAIN-inner', forgotten, v2)),
+      array: sealed(`["${sealed('PLAIN-wrapped')}"]`),
+      once: sealed('PLAIN-once'),
+    });
+    const before = await paramsOf('deep');
+    expect(await survey(repairing)).toMatchObject({ values: 3, leftAlone: { sealedTwice: 2 } });
+    const report = await database.improve(repairing, await begin(database), silent, never);
+    expect(report).toMatchObject({ upgraded: 0, repaired: 3 });
+
+    const found = await paramsOf('deep');
+    expect(found.three).toMatch(/^litellm_enc::/);
+    expect(opened(found.three ?? '', previous)).toBe('PLAIN-3');
+    expect(formatOf(found.three)).toBe('legacy');
+    expect(opened(found.gcm ?? '', previous)).toBe('PLAIN-gcm');
+    expect(formatOf(found.gcm)).toBe('v2');
+    for (const name of ['inner', 'array', 'once']) expect(found[name]).toBe(before[name]);
+    expect((await survey(repairing)).values).toBe(0);
+  });
+
+  test('with an upgrade seals once in the wanted format, and the rest is upgraded, too', async () => {
+    const both: Improvement = { ...asked, repairSealedTwice: true };
+    await addModel('deep', { a: sealed(sealed('PLAIN-a')), b: sealed('PLAIN-b') });
+    const report = await database.improve(both, await begin(database), silent, never);
+    expect(report.repaired).toBe(2);
+    const { a, b } = await paramsOf('deep');
+    expect([formatOf(a), formatOf(b)]).toEqual(['v2', 'v2']);
+    expect(opened(a ?? '', previous)).toBe('PLAIN-a');
+    expect(await survey(both)).toMatchObject({ values: 0, formats: { legacy: 0 } });
+  });
+
+  test('is planned with the keys of each layer, its rows, and a digest that any change to those values changes', async () => {
+    const rows: string[] = [];
+    const found = await database.surveyImprovement(repairing, silent, (line, key) =>
+      rows.push(`${line.table} ${key.map(({ name, value }) => `${name}=${value}`).join()}`),
+    );
+    expect(found.lines).toEqual([
+      {
+        table: 'LiteLLM_CredentialsTable',
+        column: 'credential_values',
+        verdict: 'repair',
+        layers: ['salt key', 'salt key'],
+        format: 'legacy',
+        becomes: 'legacy',
+        marker: '',
+        values: 1,
+      },
+    ]);
+    expect(rows).toEqual(['LiteLLM_CredentialsTable credential_id=c-2']);
+    const digest = async () => (await survey(repairing)).repairs;
+    expect(await digest()).toBe(found.repairs);
+
+    await addModel('unrelated', { a: sealed('PLAIN-unrelated') });
+    await lab.client.query(`update "LiteLLM_CredentialsTable" set credential_name = credential_name || '!'`);
+    expect(await digest()).toBe(found.repairs);
+
+    await lab.client.query(
+      `update "LiteLLM_CredentialsTable" set credential_values = $1 where credential_id = 'c-2'`,
+      [JSON.stringify({ api_key: sealed(sealed('PLAIN-twice')) })],
+    );
+    const changed = await digest();
+    expect(changed).not.toBe(found.repairs);
+    await addModel('more', { a: sealed(sealed('PLAIN-more')) });
+    expect(await digest()).not.toBe(changed);
+  });
+});
