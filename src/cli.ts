@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { exitCodes, reportError } from './cli/exit.ts';
 import { parseDuration } from './config/duration.ts';
 import { keyNames, type KeyName } from './rotation/keys.ts';
+import { type UpgradeFormat, upgradeFormats } from './rotation/reencryption.ts';
 
 const program = new Command('litellm-rotate')
   .description('Rotates the master key and the salt key of a LiteLLM deployment, durably.')
@@ -148,6 +149,37 @@ program
   });
 
 program
+  .command('reencrypt')
+  .description('seal stored values anew under the same key, while LiteLLM serves')
+  .argument('<target>', "a target of the worker's configuration")
+  .addOption(
+    new Option('--upgrade-format <format>', 'seal what is in a lower format in this one').choices(
+      upgradeFormats,
+    ),
+  )
+  .option('--repair-sealed-twice', 'seal values once that were sealed twice; needs --plan')
+  .option('--plan <digest>', 'the plan of a dry run that you have read and approve')
+  .option('--dry-run', 'show what would be sealed anew, with its digest, and change nothing')
+  .addOption(taskQueue)
+  .addOption(json)
+  .action(
+    async (
+      target: string,
+      options: {
+        upgradeFormat?: UpgradeFormat;
+        repairSealedTwice?: boolean;
+        plan?: string;
+        dryRun?: boolean;
+        taskQueue: string;
+        json?: boolean;
+      },
+    ) => {
+      const { reencrypt } = await import('./cli/reencrypt.ts');
+      process.exitCode = await reencrypt(target, options);
+    },
+  );
+
+program
   .command('worker')
   .description('run the worker, until SIGTERM')
   .addOption(config)
@@ -197,6 +229,7 @@ Examples:
   litellm-rotate doctor                                  is everything in place?
   litellm-rotate plan prod                               what would happen?
   litellm-rotate inventory prod --rows                   what is sealed where, under which key?
+  litellm-rotate reencrypt prod --upgrade-format v2      the same key, a stronger format; no outage
   litellm-rotate rotate prod --reason TICKET-12          rotate both keys, and watch
   litellm-rotate rotate prod --keys master               the master key alone
   litellm-rotate schedule create prod --every 90d        and again every 90 days

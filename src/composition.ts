@@ -97,6 +97,7 @@ function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv
       label,
       key: resolveSecret(key, `targets.${name}.knownKeys.${index}.key`, env),
     })),
+    readsFormats: proxy.readsFormats,
     timing: {
       readyTimeoutMs: proxy.readyTimeout,
       fenceTimeoutMs: config.fenceTimeout,

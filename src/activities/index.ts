@@ -3,6 +3,7 @@ import { createKeyActivities } from './keys.ts';
 import { createLeaseActivities } from './lease.ts';
 import type { Ports } from './ports.ts';
 import { createPreflightActivities } from './preflight.ts';
+import { createReencryptionActivities } from './reencryption.ts';
 import { createServiceActivities } from './service.ts';
 import { createValueActivities } from './values.ts';
 import { createVerificationActivities } from './verification.ts';
@@ -15,6 +16,7 @@ export function createActivities(ports: Ports) {
     ...createKeyActivities(ports),
     ...createCanaryActivities(ports),
     ...createValueActivities(ports),
+    ...createReencryptionActivities(ports),
     ...createServiceActivities(ports),
     ...createVerificationActivities(ports),
   };

@@ -1,6 +1,7 @@
 import type { Fingerprint, NamedKey } from '../rotation/keys.ts';
 import type { Secret } from '../rotation/secret.ts';
 import type { Proxy } from '../litellm/proxy.ts';
+import type { SealedFormat } from '../litellm/sealed-value.ts';
 import type { RotationDatabase } from '../reencryption/port.ts';
 import type { SecretStore } from '../secret-stores/port.ts';
 import type { Service } from '../services/port.ts';
@@ -19,6 +20,8 @@ export interface Target {
   readonly variables: { readonly master: string; readonly salt: string };
   /** Older keys that may have sealed values, given by the user. */
   readonly knownKeys: readonly NamedKey[];
+  /** The formats of sealed values that every LiteLLM on the database reads. */
+  readonly readsFormats: readonly SealedFormat[];
   readonly timing: {
     /** How long the proxy may take from start to ready. */
     readonly readyTimeoutMs: number;

@@ -18,11 +18,25 @@ import { renderPhase, renderStep, seconds } from './rendering.ts';
 
 const pollMs = 400;
 
+/** What is followed: how its end is read, and what is said to somebody who stops following. */
+export interface Followed<T> {
+  resultOf(handle: WorkflowHandle): Promise<T>;
+  detached(workflowId: string): CommandError;
+}
+
+const rotation: Followed<RotationResult> = { resultOf, detached: detachedError };
+
 /**
  * Shows a rotation's steps on stderr as they finish, until it ends. Resolves with its result; throws `CommandError`
  * with the exit code of its ending. Ctrl-C gives up following and leaves the rotation alone.
  */
-export async function follow(client: Client, workflowId: string): Promise<RotationResult> {
+export function follow(client: Client, workflowId: string): Promise<RotationResult>;
+export function follow<T>(client: Client, workflowId: string, followed: Followed<T>): Promise<T>;
+export async function follow(
+  client: Client,
+  workflowId: string,
+  followed: Followed<unknown> = rotation,
+): Promise<unknown> {
   const handle = client.workflow.getHandle(workflowId);
   const detached = new AbortController();
   const onInterrupt = () => detached.abort();
@@ -30,7 +44,7 @@ export async function follow(client: Client, workflowId: string): Promise<Rotati
   const screen = createScreen();
   try {
     for (;;) {
-      if (detached.signal.aborted) throw detachedError(workflowId);
+      if (detached.signal.aborted) throw followed.detached(workflowId);
       const {
         status: { name },
       } = await handle.describe();
@@ -38,7 +52,7 @@ export async function follow(client: Client, workflowId: string): Promise<Rotati
       if (status !== undefined) screen.show(status, await runningNote(handle, status));
       else if (name === 'RUNNING') screen.note('waiting for a worker on the task queue');
       if (status?.outcome === 'paused') screen.note(pausedNote(workflowId, status));
-      if (name !== 'RUNNING') return await resultOf(handle);
+      if (name !== 'RUNNING') return await followed.resultOf(handle);
       if (status?.outcome === 'needs a person') throw needsPerson(workflowId, status);
       await sleep(pollMs, undefined, { signal: detached.signal }).catch(() => undefined);
     }

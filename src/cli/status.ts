@@ -1,7 +1,8 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
-import { searchAttributes } from '../workflows/messages.ts';
+import { searchAttributes, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
 import { follow, needsPerson, queryStatus, pausedNote, resultOf, runningNote } from './following.ts';
+import { describeReencryption, exitCodeOf, reencryption } from './reencrypt.ts';
 import { renderPhase, renderStep, table } from './rendering.ts';
 import { describeResult } from './rotate.ts';
 import { withClient } from './temporal-client.ts';
@@ -36,6 +37,13 @@ export async function showRotation(
 ): Promise<number> {
   return withClient(async (client) => {
     try {
+      const { type } = await client.workflow.getHandle(workflowId).describe();
+      const inPlace = type === workflowTypes.reencrypt;
+      if (options.follow === true && inPlace) {
+        const result = await follow(client, workflowId, reencryption);
+        process.stdout.write(`${describeReencryption(result)}\n`);
+        return exitCodeOf(result);
+      }
       if (options.follow === true) {
         process.stdout.write(`${describeResult(await follow(client, workflowId))}\n`);
         return exitCodes.done;
@@ -61,6 +69,11 @@ export async function showRotation(
         process.stdout.write(`${pausedNote(workflowId, status)}\n`);
       if (status?.outcome === 'needs a person') throw needsPerson(workflowId, status);
       if (name === 'RUNNING') return exitCodes.done;
+      if (inPlace) {
+        const result = await reencryption.resultOf(handle);
+        if (options.json !== true) process.stdout.write(`${describeReencryption(result)}\n`);
+        return exitCodeOf(result);
+      }
       const result = await resultOf(handle);
       if (options.json !== true) process.stdout.write(`${describeResult(result)}\n`);
       return exitCodes.done;

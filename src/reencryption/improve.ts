@@ -1,5 +1,4 @@
 import { setTimeout } from 'node:timers/promises';
-import type pg from 'pg';
 import type { Fence, ReportProgress } from '../rotation/fence.ts';
 import { readCatalog, searched, type Relation } from './catalog.ts';
 import { replaceStrings } from './cell.ts';

@@ -27,7 +27,7 @@ export interface ImprovedRow {
  */
 const impatience = `set local lock_timeout = '100ms'`;
 /** lock_not_available and deadlock_detected: the batch is for the next pass. */
-const heldByOthers: readonly (string | undefined)[] = ['55P03', '40P01'];
+const heldByOthers = new Set<string | undefined>(['55P03', '40P01']);
 
 /**
  * Writes the rows that nobody else holds, each on the condition that its cells are what was read, in one transaction.
@@ -49,7 +49,7 @@ export async function writeImprovedRows(
     return written;
   } catch (error) {
     await client.query('rollback').catch(() => undefined);
-    if (heldByOthers.includes(sqlState(error))) return [];
+    if (heldByOthers.has(sqlState(error))) return [];
     throw databaseError(error, `re-encrypting values of ${relation.name}`);
   }
 }

@@ -18,7 +18,7 @@ export function surveyImprovement(
   visit?: Visit,
 ): Promise<ImprovementSurvey> {
   return connections.transaction('looking for values to re-encrypt', 'snapshot', async (client) => {
-    const { judge } = createImprover(asked);
+    const improver = createImprover(asked);
     const tally = createTally(visit);
     for (const relation of await readCatalog(client, connections.schema, extraSkippedTables)) {
       if (relation.skipped !== undefined || relation.columns.length === 0) continue;
@@ -30,7 +30,7 @@ export function surveyImprovement(
             const cell = row[names.length + index];
             if (cell == null) continue;
             visitStrings(cell, column.shape, (text) => {
-              const judged = judge(text);
+              const judged = improver.judge(text);
               if (judged !== undefined) tally.count(relation, column, judged, key, text);
             });
           }

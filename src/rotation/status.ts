@@ -8,7 +8,15 @@ export type Phase = (typeof phases)[number];
 
 /** How a rotation ended, or that it has not. */
 export type Outcome =
-  'running' | 'paused' | 'planned' | 'rotated' | 'refused' | 'rolled back' | 'reconciled' | 'needs a person';
+  | 'running'
+  | 'paused'
+  | 'planned'
+  | 'rotated'
+  | 'reencrypted'
+  | 'refused'
+  | 'rolled back'
+  | 'reconciled'
+  | 'needs a person';
 
 /** One activity as people follow it. */
 export interface Step {

@@ -68,6 +68,30 @@ export function refusedInventory(target: string, failure: unknown): Error {
   return plain(`the values of ${target} could not be looked at: ${describeFailure(failure)}`, kept);
 }
 
+/** A request that the deployment is not fit for: one sentence, and nothing was changed. */
+export function refused(message: string): ApplicationFailure {
+  return plain(message, failureTypes.refused);
+}
+
+/** A rotation of the same database that was ended by force. It is not led to one side on the way to something else. */
+export function unfinishedRotation(target: string, rotation: string): ApplicationFailure {
+  return refused(
+    `found what rotation ${rotation} left, whose workflow has ended and not released the lease; expected none at work on ${target}; nothing was changed; run "litellm-rotate reconcile ${target}" first`,
+  );
+}
+
+/** How a re-encryption under the same key closes early: what it has rewritten is readable, and stays. */
+export function endedReencryption(target: string, failure: unknown): Error {
+  if (findCancellation(failure)) return failure as Error;
+  const type = typeOf(failure);
+  if (type === failureTypes.refused || type === failureTypes.badRequest || type === failureTypes.leaseHeld)
+    return plain(`re-encryption of ${target} refused: ${describeFailure(failure)}`, type);
+  return plain(
+    `re-encryption of ${target} stopped: ${describeFailure(failure)}; every value is readable, those done stay as they are; run it again to go on`,
+    type ?? failureTypes.unexpected,
+  );
+}
+
 /** How a reconciliation closes that could not lead a rotation to one side: that is a person's work. */
 export function unreconciled(target: string, failure: unknown): ApplicationFailure {
   const type = typeOf(failure);

@@ -9,6 +9,7 @@ export const workflowTypes = {
   rotate: 'RotateMasterKey',
   reconcile: 'ReconcileRotation',
   inventory: 'InventoryValues',
+  reencrypt: 'ReencryptValues',
 } as const;
 
 /** Where a rotation is, with every step so far. */

@@ -268,7 +268,7 @@ describe('an upgrade', () => {
     try {
       const texts = ['', 'sk-provider', 'Grüße, 世界', 'os.environ/KEY', 'x'.repeat(3000)];
       const values = await litellm.seal(texts, previous.key.reveal(), 'legacy');
-      await addModel('litellm', { ...values });
+      await addModel('litellm', Object.fromEntries(values.entries()));
       await database.improve(asked, await begin(database), silent, never);
       const upgraded = Object.values(await paramsOf('litellm'));
       expect(upgraded.every((text) => text.startsWith('v2:gcm:'))).toBe(true);
@@ -349,4 +349,19 @@ describe('a repair', () => {
     await addModel('more', { a: sealed(sealed('PLAIN-more')) });
     expect(await digest()).not.toBe(changed);
   });
+});
+
+test('what a terminated attempt leaves is taken over like that of a rotation, and its writer is fenced out', async () => {
+  await fillModels(lab.client, 300);
+  const slow = lab.rotationDatabase({ backOff: false, throttleValuesPerSecond: 200 });
+  const running = slow.improve(asked, await begin(slow), silent, never).catch((error: unknown) => error);
+  // As `converge` does: which side, what is staged, drop it, release.
+  expect(await database.observe('r-1')).toEqual({ side: 'previous', staged: 0 });
+  await database.dropStaged(await database.fence('r-1'), 'previous');
+  await database.releaseLease(await database.fence('r-1'));
+  expect(await running).toMatchObject({ type: 'FencedOut' });
+  await begin(database, 'r-2');
+  const report = await database.improve(asked, await database.fence('r-2'), silent, never);
+  expect(report.missed).toBe(0);
+  expect((await survey()).values).toBe(0);
 });

@@ -30,9 +30,13 @@ export function createFakeActivities(
     calls: [],
   };
   const state = deployment;
+  const unchanged = {
+    formats: { legacy: 0, v2: 3, v3: 0 },
+    leftAlone: { sealedTwice: 0, underOtherKeys: 0, unreadable: 0, ids: 0, withoutKey: 0 },
+  };
   const fingerprints = { master: 'aaaa-aaaa', salt: 'bbbb-bbbb' };
   const activities: Activities = {
-    findTarget: async () => ({ maxOutageSeconds: null }),
+    findTarget: async () => ({ maxOutageSeconds: null, readsFormats: ['legacy', 'v2'] }),
     takeLease: async ({ rotation }) => {
       state.lease = rotation;
       return {
@@ -81,6 +85,20 @@ export function createFakeActivities(
       listed: null,
       unlisted: 0,
     }),
+    planReencryption: async () => ({
+      description: 'database',
+      lines: [],
+      ...unchanged,
+      values: 3,
+      listed: [],
+      unlisted: 0,
+      digest: 'd'.repeat(64),
+    }),
+    reencryptValues: async ({ rotation }) => {
+      if (state.lease !== rotation) throw ApplicationFailure.nonRetryable('no lease', 'FencedOut');
+      return { upgraded: 2, repaired: 1, rows: 2, passes: 1, missed: 0 };
+    },
+    countRemaining: async () => ({ ...unchanged, lines: [], values: 0 }),
     recordPlan: async () => ({ digest: 'digest' }),
     generateKeys: async () => {
       state.slot = true;

@@ -229,7 +229,7 @@ describe.concurrent('back', () => {
 
   test('refuses an outage longer than the configuration allows before anything is touched', async () => {
     const { activities, deployment } = createFakeActivities(() => ({
-      findTarget: async () => ({ maxOutageSeconds: 5 }),
+      findTarget: async () => ({ maxOutageSeconds: 5, readsFormats: [] }),
     }));
     const failure = await harness.withWorker(activities, async (taskQueue) =>
       failureOf((await start(taskQueue, { target: 'prod' })).result()),
