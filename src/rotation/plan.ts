@@ -87,7 +87,7 @@ export function makePlan(parts: PlanParts): Plan {
   };
 }
 
-function judgeValues({ rotationCase, secrets, database }: PlanParts): Finding[] {
+function judgeValues({ target, rotationCase, secrets, database }: PlanParts): Finding[] {
   const findings: Finding[] = [];
   const sealing = labelOf[secrets.current.salt === null ? 'master' : 'salt'];
   const count = (select: (line: PlannedValues) => boolean) =>
@@ -148,7 +148,7 @@ function judgeValues({ rotationCase, secrets, database }: PlanParts): Finding[] 
       where: where(({ remark }) => remark === 'sealed twice'),
       found: `${count(({ remark }) => remark === 'sealed twice')} values sealed twice, which LiteLLM hands out as ciphertext`,
       expected: 'values sealed once',
-      next: 'nothing: both layers are carried over as they are; store those values again to mend them',
+      next: `nothing: both layers are carried over as they are; to mend them, before or after it: litellm-rotate reencrypt ${target} --repair-sealed-twice --dry-run`,
     });
   }
   return findings;

@@ -4,9 +4,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Deployment, writeConfig } from '../../lab/deployment.ts';
+import { withClient } from '../../lab/postgres.ts';
 import { cliPath, startWorker } from '../../lab/worker.ts';
+import { createValueCipher } from '../../src/litellm/cipher.ts';
 import type { ValueInventory } from '../../src/rotation/inventory.ts';
 import type { Plan } from '../../src/rotation/plan.ts';
+import type { ReencryptionResult } from '../../src/rotation/reencryption.ts';
+import { Secret } from '../../src/rotation/secret.ts';
 import type { RotationResult } from '../../src/rotation/status.ts';
 import { type Lab, startLab } from './lab.ts';
 import { deployStandIn } from './stand-in.ts';
@@ -101,6 +105,62 @@ describe('the command line', () => {
     expect(await journalRest(demo.databaseUrl)).toEqual({ lease: null, staged: 0 });
   });
 
+  test('reencrypt seals anew under the same key, once a person has approved the plan of a repair', async () => {
+    const key = new Secret(await valueIn(demo.keyFile, 'LITELLM_SALT_KEY'));
+    const cipher = createValueCipher(key);
+    const shape = { format: 'legacy', marker: '', alphabet: 'urlsafe' } as const;
+    const twice = cipher.seal(Buffer.from(cipher.seal(Buffer.from('PLAIN-twice'), shape)), shape);
+    await withClient(demo.databaseUrl, (client) =>
+      client.query(
+        `insert into "LiteLLM_CredentialsTable" (credential_id, credential_name, credential_values, created_by, updated_by)
+         values ('sealed-twice', 'sealed-twice', $1, 'test', 'test')`,
+        [JSON.stringify({ api_key: twice })],
+      ),
+    );
+    const files = await imageOf(demo.keyFile);
+    const asked = ['reencrypt', 'demo', '--upgrade-format', 'v2', '--repair-sealed-twice'];
+    const text = await lab.cli(...asked, '--dry-run');
+    expect(text.exitCode, text.stderr).toBe(0);
+    expect(text.stdout).toMatch(
+      /credential_values +credential_id=sealed-twice +1 +legacy +salt key over salt key/,
+    );
+    const found = await lab.cli(...asked, '--dry-run', '--json');
+    const { plan } = JSON.parse(found.stdout) as ReencryptionResult;
+    expect(text.stdout).toContain(`--plan ${plan.digest}`);
+    expect(plan.formats.legacy).toBeGreaterThan(0);
+
+    const other = await lab.cli(...asked, '--plan', 'f'.repeat(64));
+    expect(other.exitCode).toBe(1);
+    expect(other.stderr).toContain(`found a plan with the digest ${plan.digest}`);
+    const unread = await lab.cli('reencrypt', 'demo', '--upgrade-format', 'v3');
+    expect(unread.exitCode).toBe(1);
+    expect(unread.stderr).toContain('add it to proxy.readsFormats of demo');
+
+    const done = await lab.cli(...asked, '--plan', plan.digest, '--json');
+    expect(done.exitCode, done.stderr).toBe(0);
+    expect(JSON.parse(done.stdout)).toMatchObject({
+      outcome: 'reencrypted',
+      done: { values: plan.values },
+      remaining: { values: 0, formats: { legacy: 0 } },
+    });
+    const [row] = await withClient(demo.databaseUrl, async (client) => {
+      const { rows } = await client.query<{ value: string }>(
+        `select credential_values->>'api_key' as value from "LiteLLM_CredentialsTable" where credential_id = 'sealed-twice'`,
+      );
+      return rows;
+    });
+    expect(cipher.open(row?.value ?? '')).toMatchObject({
+      format: 'v2',
+      plaintext: Buffer.from('PLAIN-twice'),
+    });
+    expect(await imageOf(demo.keyFile)).toBe(files);
+    expect(await journalRest(demo.databaseUrl)).toEqual({ lease: null, staged: 0 });
+    const [, workflowId = ''] = /workflow (\S+)/.exec(done.stderr) ?? [];
+    const status = await lab.cli('status', workflowId, '--follow');
+    expect(status.exitCode, status.stderr).toBe(0);
+    expect(status.stdout).toContain('demo re-encrypted');
+  });
+
   test.for([
     [
       ['inventory', 'nosuch'],
@@ -111,6 +171,8 @@ describe('the command line', () => {
       'found no target "nosuch" in the worker\'s configuration; expected one of demo, plain',
     ],
     [['rotate', 'plain', '--keys', 'salt'], 'nothing to rotate: the salt key was asked for'],
+    [['reencrypt', 'nosuch', '--upgrade-format', 'v2'], 'found no target "nosuch"'],
+    [['reencrypt', 'demo'], 'so there is nothing to do'],
     [['rotate', 'demo', '--keys', 'pepper'], 'expected master, salt, or both'],
     [['rotate'], "missing required argument 'target'"],
     [['status', 'nosuch'], 'workflow nosuch: found none of that id'],

@@ -50,7 +50,7 @@ describe('a configuration', () => {
         saltKey: ['LITELLM_SALT_KEY'],
       },
       service: { scope: 'system' },
-      proxy: { readyTimeout: 180_000 },
+      proxy: { readyTimeout: 180_000, readsFormats: ['legacy', 'v2'] },
       canary: {},
       knownKeys: [],
       observe: 65_000,

@@ -44,6 +44,7 @@ beforeAll(async () => {
   await proxy.stop();
   // Postgres itself waits up to 5 s for the proxy's last sessions to end.
   await postgres.createDatabase('theirs', 'ours');
+  await postgres.createDatabase('upgraded', 'ours');
   database = createRotationDatabase({ connectionString: new Secret(url) });
   before = await withClient(url, (client) => dump(client));
 }, 300_000);
@@ -92,6 +93,25 @@ test("LiteLLM's own re-encryption of a copy gives the same plaintexts in the sam
   );
   for (const [place] of left)
     expect({ place, label: ours.get(place)?.label }).toEqual({ place, label: to.label });
+}, 300_000);
+
+test('a copy upgraded in place to v2 is to LiteLLM the same: its re-encryption opens every value that it opened before', async () => {
+  const url = postgres.url('upgraded');
+  const upgraded = createRotationDatabase({ connectionString: new Secret(url) });
+  try {
+    const asked = { sealing: from, known: [from], upgradeTo: 'v2', repairSealedTwice: false } as const;
+    const fence = await begin(upgraded);
+    const report = await upgraded.improve(asked, fence, silent, never);
+    expect(report.upgraded).toBeGreaterThan(50);
+    const left = await upgraded.surveyImprovement(asked, silent);
+    expect(left).toMatchObject({ values: 0, formats: { legacy: 0 } });
+    await upgraded.releaseLease(fence);
+  } finally {
+    await upgraded.close();
+  }
+  await oracleRotate({ databaseUrl: url, from: from.key.reveal(), to: to.key.reveal() });
+  const theirs = await withClient(postgres.url('theirs'), placed);
+  expect(await withClient(url, placed)).toEqual(theirs);
 }, 300_000);
 
 test('LiteLLM itself serves with the new keys, and a restore brings every row back byte for byte', async () => {
