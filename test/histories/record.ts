@@ -97,6 +97,10 @@ const endings: Record<string, Ending> = {
       inspectSecrets: () => fail('refused: 1 finding to mend first, nothing was changed', 'Refused'),
     }),
   },
+  reencrypted: {
+    workflowType: workflowTypes.reencrypt,
+    input: { target: 'prod', upgradeFormat: 'v2', requestedBy: 'ada' },
+  },
   'bad-request': { input: { target: 'prod', kyes: ['salt'] } },
   'rolled-back': {
     input: request,

@@ -180,22 +180,21 @@ describe('an upgrade', () => {
     await other.connect();
     await other.query('begin');
     await other.query(`select 1 from "LiteLLM_Config" where param_name = 'environment_variables' for update`);
-    const began = performance.now();
     const running = database.improve(asked, await begin(database), silent, never);
+    // It does not wait there for its turn, but goes on with the other tables.
     await expect
-      .poll(async () => (await survey()).lines.map(({ table }) => table), { timeout: 20_000 })
+      .poll(async () => (await survey()).lines.map(({ table }) => table), { timeout: 5_000 })
       .toEqual([
         'LiteLLM_Config',
         'LiteLLM_MCPServerTable',
         'LiteLLM_MCPServerTable',
         'LiteLLM_MCPServerTable',
       ]);
-    // What would wait for us in a circle: it must get through.
+    // What would wait for us in a circle gets through.
     await other.query(`update "LiteLLM_MCPServerTable" set server_id = server_id`);
     await other.query('commit');
     await running;
     await other.end();
-    expect(performance.now() - began).toBeLessThan(20_000);
     expect((await survey()).values).toBe(0);
   }, 30_000);
 
@@ -209,9 +208,10 @@ describe('an upgrade', () => {
 
   test('stops at the next batch when a newer attempt takes over in the middle', async () => {
     await fillModels(lab.client, 300);
-    const fence = await begin(database);
+    const slow = lab.rotationDatabase({ backOff: false, throttleValuesPerSecond: 500 });
+    const fence = await begin(slow);
     let newer: Promise<unknown> | undefined;
-    const running = database.improve(
+    const running = slow.improve(
       asked,
       { ...fence, assert: async () => undefined },
       () => (newer ??= database.fence('r-1')),

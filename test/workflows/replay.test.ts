@@ -34,6 +34,7 @@ describe('the workflows replay what earlier releases recorded', () => {
         'needs-a-person-then-resume',
         'converged-after-terminate',
         'reconciled',
+        'reencrypted',
       ]),
     );
   });
