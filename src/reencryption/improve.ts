@@ -6,7 +6,7 @@ import type { Connections } from './connection.ts';
 import { type ImprovedRow, type KeyedRelation, writeImprovedRows } from './improved-rows.ts';
 import { createImprover, type Improver } from './improver.ts';
 import type { Improvement, ImprovementReport } from './port.ts';
-import { defaultPage, pages, type Row, selectCandidates } from './scan.ts';
+import { defaultPage, pages, type Row, selectCandidates, withRows } from './scan.ts';
 import type { StageOptions } from './stage.ts';
 import { createThrottle } from './throttle.ts';
 import { startYielding } from './yielding.ts';
@@ -40,6 +40,7 @@ export async function improve(
       const yielding =
         options.backOff === false ? undefined : await startYielding(writer, [reader, writer], fence);
       const catalog = await readCatalog(reader, connections.schema, options.extraSkippedTables ?? []);
+      const keyed = searched(catalog).filter(isKeyed);
 
       const improveRelation = async (relation: KeyedRelation): Promise<void> => {
         const query = selectCandidates(relation, relation.columns);
@@ -74,7 +75,7 @@ export async function improve(
         if (report.passes > 0) await setTimeout(report.passes * restMs, undefined, { signal });
         report.passes += 1;
         report.missed = 0;
-        for (const relation of searched(catalog)) if (isKeyed(relation)) await improveRelation(relation);
+        for (const relation of await withRows(writer, keyed)) await improveRelation(relation);
       } while (report.missed > 0 && report.passes < passes);
       await reader.query('commit');
     }),

@@ -5,7 +5,7 @@ import { visitStrings } from './cell.ts';
 import type { Connections } from './connection.ts';
 import { createImprover, type Judged, type Verdict } from './improver.ts';
 import type { ImprovableLine, Improvement, ImprovementSurvey, RotationDatabase } from './port.ts';
-import { pages, selectCandidates } from './scan.ts';
+import { pages, selectCandidates, withRows } from './scan.ts';
 
 type Visit = Parameters<RotationDatabase['surveyImprovement']>[2];
 
@@ -20,8 +20,9 @@ export function surveyImprovement(
   return connections.transaction('looking for values to re-encrypt', 'snapshot', async (client) => {
     const improver = createImprover(asked);
     const tally = createTally(visit);
-    for (const relation of await readCatalog(client, connections.schema, extraSkippedTables)) {
-      if (relation.skipped !== undefined || relation.columns.length === 0) continue;
+    const catalog = await readCatalog(client, connections.schema, extraSkippedTables);
+    const searched = catalog.filter(({ skipped, columns }) => skipped === undefined && columns.length > 0);
+    for (const relation of await withRows(client, searched)) {
       const names = relation.key ?? [];
       for await (const page of pages(client, selectCandidates(relation, relation.columns))) {
         for (const row of page) {

@@ -127,6 +127,16 @@ describe.concurrent('a re-encryption under the same key', () => {
     expect(failure.stack).not.toContain('.ts:');
   });
 
+  test('writes v3 where the configuration says that LiteLLM reads it', async () => {
+    const { activities } = createFakeActivities(() => ({
+      findTarget: async () => ({ maxOutageSeconds: null, readsFormats: ['legacy', 'v2', 'v3'] }),
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { ...upgrade, upgradeFormat: 'v3' });
+      expect(await handle.result()).toMatchObject({ outcome: 'reencrypted' });
+    });
+  });
+
   test('repairs with the digest of the plan as it is now, and refuses any other', async () => {
     const { activities, deployment } = createFakeActivities();
     const repair = { target: 'prod', repairSealedTwice: true };
