@@ -32,6 +32,7 @@ const untouched = {
   lease: null,
   canary: false,
   staged: false,
+  clone: false,
   slot: false,
 };
 const rotated = { ...untouched, database: 'pending', secrets: 'pending' };
@@ -229,7 +230,7 @@ describe.concurrent('back', () => {
 
   test('refuses an outage longer than the configuration allows before anything is touched', async () => {
     const { activities, deployment } = createFakeActivities(() => ({
-      findTarget: async () => ({ maxOutageSeconds: 5, readsFormats: [] }),
+      findTarget: async () => ({ maxOutageSeconds: 5, readsFormats: [], rehearsedAlways: false }),
     }));
     const failure = await harness.withWorker(activities, async (taskQueue) =>
       failureOf((await start(taskQueue, { target: 'prod' })).result()),
