@@ -46,7 +46,7 @@ async function judgeRole({ server: { connections } }: CloneOptions): Promise<Fin
 const readSource = `
   select current_setting('server_version_num')::int / 10000 as major, current_user as role,
     (select count(*)::int from pg_class c join pg_namespace n on n.oid = c.relnamespace
-     where n.nspname = $1 and c.relkind = 'S' and not has_sequence_privilege(c.oid, 'SELECT')) as sequences`;
+     where n.nspname = $1 and case when c.relkind = 'S' then not has_sequence_privilege(c.oid, 'SELECT') end) as sequences`;
 
 async function judgeDump({ source: { connections }, schema }: CloneOptions): Promise<Finding[]> {
   const source = await connections.session('looking at what a dump needs', async (client) => {

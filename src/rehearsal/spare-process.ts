@@ -1,4 +1,4 @@
-import { execa } from 'execa';
+import { spawn } from 'node:child_process';
 import { homedir } from 'node:os';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -34,23 +34,20 @@ export async function startSpareProcess(
     readonly cwd?: string;
   },
 ): Promise<SpareProcess> {
-  const child = execa(program, args, {
-    stdin: 'ignore',
-    stdout: 'pipe',
-    stderr: 'pipe',
-    buffer: false,
-    reject: false,
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
-    cleanup: false,
-    extendEnv: false,
     env: { PATH: programPath, HOME: homedir(), ...options.environment, [marker]: options.clone },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
-  if (child.pid === undefined) {
-    const { code } = (await child) as { code?: string };
+  const failure = new Promise<NodeJS.ErrnoException>((resolve) => {
+    child.once('error', resolve);
+  });
+  const { pid } = child;
+  if (pid === undefined) {
     throw new RotationError(
       failureTypes.serviceFailed,
-      `${program}: cannot be run (${code ?? 'an error'}); expected the program that starts the rehearsal's LiteLLM; correct rehearsal.start in the configuration`,
+      `${program}: cannot be run (${(await failure).code ?? 'an error'}); expected the program that starts the rehearsal's LiteLLM; correct rehearsal.start in the configuration`,
     );
   }
   const lines: string[] = [];
@@ -63,12 +60,13 @@ export async function startSpareProcess(
     });
   }
   let ended: string | undefined;
-  const note = async () => {
-    const { exitCode, signal: by } = await child;
-    ended = exitCode === undefined ? `was killed by ${by ?? 'a signal'}` : `exited with ${exitCode}`;
-  };
-  const gone = note();
-  const { pid } = child;
+  // Not the end of its output: what it has started may hold that open.
+  const gone = new Promise<void>((resolve) => {
+    child.once('exit', (code, by) => {
+      ended = code === null ? `was killed by ${by ?? 'a signal'}` : `exited with ${code}`;
+      resolve();
+    });
+  });
   return {
     ended: () => ended,
     decryptionErrors: () => errors,

@@ -67,7 +67,7 @@ class RotationRun {
 
   /** Forward; back when that fails; and when going back fails too, whichever way a person says. */
   async run(): Promise<RotationResult> {
-    const { progress, pausing, undo } = this.#rotation;
+    const { progress, pausing } = this.#rotation;
     for (;;) {
       try {
         return await (this.#result === null ? this.#forward() : this.#complete(this.#result));
