@@ -110,7 +110,7 @@ test.for([
   ],
   [
     "is led to the service's own database",
-    `set -a; . ${'ENV_FILE'}; set +a`,
+    'set -a; . ENV_FILE; set +a',
     /no session of LiteLLM's on the clone, so it is connected to another database/,
   ],
 ] as const)('a rehearsal whose LiteLLM %s costs nothing', async ([, script, message]) => {

@@ -58,15 +58,28 @@ function rehearsalOf(source: string, options: Partial<RehearsalOptions> = {}) {
   });
 }
 
+interface Source extends Pick<TestDatabase, 'url' | 'client'> {
+  readonly name: string;
+  readonly workerUrl: string;
+  readonly close: () => Promise<void>;
+}
+
 /** A database with the journal of a rotation in it, and a role of the worker's kind. */
-async function source(): Promise<TestDatabase & { readonly name: string; readonly workerUrl: string }> {
+async function source(): Promise<Source> {
   const made = await server.create();
   await begin(made.rotationDatabase());
   const name = new URL(made.url).pathname.slice(1);
   await server.server.createUser(`w_${name}`);
   await withClient(server.server.adminUrl, (client) => client.query(`alter role w_${name} createdb`));
   await made.client.query(`grant select, update on all tables in schema public to w_${name}`);
-  return { ...made, name, workerUrl: server.server.url(name, `w_${name}`) };
+  const { url, client } = made;
+  return {
+    url,
+    client,
+    name,
+    workerUrl: server.server.url(name, `w_${name}`),
+    close: () => made.close(),
+  };
 }
 
 async function onClone<T>(rotation: string, use: (client: Client) => Promise<T>): Promise<T> {
