@@ -479,7 +479,7 @@ describe.concurrent('after a terminate', () => {
 describe.concurrent('a rehearsal', () => {
   const rehearsed = ['inspectRehearsal', 'cloneDatabase', 'rotateClone', 'proveClone', 'destroyClone'];
   const limited = (maxOutageSeconds: number, rehearsedAlways = false) => ({
-    findTarget: async () => ({ maxOutageSeconds, rehearsedAlways }),
+    findTarget: async () => ({ maxOutageSeconds, rehearsedAlways, readsFormats: [] }),
   });
   const run = async (
     input: object,
