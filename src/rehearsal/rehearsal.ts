@@ -1,6 +1,6 @@
 import { escapeIdentifier } from 'pg';
 import { createProxy, type ProxyOptions } from '../litellm/proxy.ts';
-import { openConnections } from '../reencryption/connection.ts';
+import { applicationName, openConnections } from '../reencryption/connection.ts';
 import { journalSchema } from '../reencryption/journal.ts';
 import type { RotationDatabase } from '../reencryption/port.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
@@ -152,10 +152,10 @@ export function createRehearsal(options: RehearsalOptions): Rehearsal {
   };
 }
 
+// Of the role that LiteLLM was given: a monitor may connect to every database that it finds.
 const sessionsOfOthers = `
   select count(*)::int as sessions from pg_stat_activity
-  where datname = current_database() and coalesce(backend_type, 'client backend') = 'client backend'
-    and application_name is distinct from 'litellm-rotate'`;
+  where datname = current_database() and usename = current_user and application_name is distinct from '${applicationName}'`;
 
 function keysOf(names: readonly string[], key: Secret | undefined): Record<string, string> {
   return key === undefined ? {} : Object.fromEntries(names.map((name) => [name, key.reveal()]));

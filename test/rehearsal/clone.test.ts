@@ -143,6 +143,9 @@ describe('the clone', () => {
     });
     session.on('error', () => undefined);
     await session.connect();
+    const monitor = new Client({ connectionString: server.server.url('litellm_rotate_rehearsal_r4') });
+    monitor.on('error', () => undefined);
+    await monitor.connect();
     expect(await rehearsal.sessions('r4')).toBe(1);
     expect(await rehearsal.exists('r4')).toBe(true);
     expect(await rehearsal.destroy('r4')).toEqual({ destroyed: true });
@@ -152,7 +155,7 @@ describe('the clone', () => {
     await withClient(server.server.adminUrl, (client) =>
       client.query('drop database litellm_rotate_rehearsal_other'),
     );
-    await session.end().catch(() => undefined);
+    await Promise.allSettled([session.end(), monitor.end()]);
     await rehearsal.close();
     await close();
   });
