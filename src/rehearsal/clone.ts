@@ -38,9 +38,19 @@ export async function makeClone(
 /** Drops a rotation's clone, with the sessions on it. Resolves with whether there was one. */
 export async function dropClone({ connections }: CloneOptions['server'], rotation: string): Promise<boolean> {
   const there = await cloneExists({ connections }, rotation);
-  await connections.session('destroying the clone', (client) =>
-    client.query(`drop database if exists ${escapeIdentifier(cloneName(rotation))} with (force)`),
-  );
+  const name = cloneName(rotation);
+  try {
+    await connections.session('destroying the clone', (client) =>
+      client.query(`drop database if exists ${escapeIdentifier(name)} with (force)`),
+    );
+  } catch (error) {
+    if (sqlState(error) !== '42501') throw error;
+    // To be tried again: a session of a superuser's, such as a monitor's, ends by itself.
+    throw new RotationError(
+      failureTypes.databaseFailed,
+      `database ${name}: found a session, or an owner, that the role of the rehearsal may not end; expected neither, so that the clone can be destroyed; end the session, or drop the database as a superuser`,
+    );
+  }
   return there;
 }
 
@@ -100,6 +110,10 @@ async function isFree(client: ClientBase, database: string): Promise<boolean> {
 async function create({ server }: CloneOptions, fence: Fence, statement: string): Promise<void> {
   await fence.assert();
   await server.connections.session('creating the clone', (client) => client.query(statement));
+  // A new database is open to everybody, however closed its source is.
+  await server.connections.session('closing the clone to others', (client) =>
+    client.query(`revoke all on database ${escapeIdentifier(cloneName(fence.rotation))} from public`),
+  );
   try {
     await fence.assert();
   } catch (error) {

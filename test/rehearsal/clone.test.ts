@@ -138,6 +138,14 @@ describe('the clone', () => {
     const rehearsal = rehearsalOf(workerUrl);
     await rehearsal.clone(fenceOf('r4'), never);
     await server.server.createDatabase('litellm_rotate_rehearsal_other');
+    expect(
+      await onClone('r4', async (client) => {
+        const { rows } = await client.query<{ may: boolean }>(
+          `select has_database_privilege('w_test_1', current_database(), 'CONNECT') as may`,
+        );
+        return rows[0]?.may;
+      }),
+    ).toBe(false);
     const session = new Client({
       connectionString: workerUrl.replace(/[^/]+$/, 'litellm_rotate_rehearsal_r4'),
     });
@@ -148,6 +156,9 @@ describe('the clone', () => {
     await monitor.connect();
     expect(await rehearsal.sessions('r4')).toBe(1);
     expect(await rehearsal.exists('r4')).toBe(true);
+    // A superuser's session is not for a role of this kind to end.
+    expect(await failure(rehearsal.destroy('r4'))).toMatchObject({ type: 'DatabaseFailed' });
+    await monitor.end();
     expect(await rehearsal.destroy('r4')).toEqual({ destroyed: true });
     expect(await rehearsal.destroy('r4')).toEqual({ destroyed: false });
     expect(await rehearsal.exists('r4')).toBe(false);
@@ -155,7 +166,7 @@ describe('the clone', () => {
     await withClient(server.server.adminUrl, (client) =>
       client.query('drop database litellm_rotate_rehearsal_other'),
     );
-    await Promise.allSettled([session.end(), monitor.end()]);
+    await session.end().catch(() => undefined);
     await rehearsal.close();
     await close();
   });
