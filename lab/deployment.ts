@@ -188,6 +188,7 @@ async function createRoles(
     await client.query(`grant pg_read_all_stats to ${workerRole}`);
     await client.query(`grant usage on schema public to ${workerRole}`);
     await client.query(`grant select, update on all tables in schema public to ${workerRole}`);
+    await client.query(`grant select on all sequences in schema public to ${workerRole}`);
     // A trigger of LiteLLM's on its MCP servers inserts there, with the rights of whoever updates them.
     await client.query(`grant insert on "LiteLLM_Config" to ${workerRole}`);
   });

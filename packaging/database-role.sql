@@ -54,8 +54,12 @@ grant select, update on all tables in schema :"schema" to :"role";
 select format('grant insert on %I.%I to %I', :'schema', 'LiteLLM_Config', :'role')
 where to_regclass(format('%I.%I', :'schema', 'LiteLLM_Config')) is not null \gexec
 
+-- For a rehearsal, which pg_dump makes a clone for. It also wants: alter role litellm_rotate createdb.
+grant select on all sequences in schema :"schema" to :"role";
+
 -- And on the tables that an upgrade of LiteLLM adds: without it, the next rotation would be refused by its preflight.
 alter default privileges for role :"owner" in schema :"schema" grant select, update on tables to :"role";
+alter default privileges for role :"owner" in schema :"schema" grant select on sequences to :"role";
 
 -- Before the cutover, a rotation proves that no session of LiteLLM is left. Without this, pg_stat_activity hides what
 -- the sessions of other roles are.

@@ -20,6 +20,11 @@ const taskQueue = new Option('--task-queue <name>', "the worker's task queue")
   .env('LITELLM_ROTATE_TASK_QUEUE');
 const keys = new Option('--keys <names>', 'what to rotate: master, salt, or both').argParser(parseKeys);
 const reason = new Option('--reason <text>', 'why, for the record: a ticket, a policy');
+const rehearse = new Option(
+  '--rehearse',
+  'rotate a clone of the database and start LiteLLM on it first, before the outage',
+);
+const noRehearse = new Option('--no-rehearse', 'leave that out, where the configuration says always');
 const json = new Option('--json', 'print the result as JSON');
 const config = new Option(
   '--config <file>',
@@ -31,10 +36,15 @@ program
   .description('look at everything, say what a rotation would do, and change nothing')
   .argument('<target>', "a target of the worker's configuration")
   .addOption(keys)
+  .addOption(rehearse)
+  .addOption(noRehearse)
   .addOption(taskQueue)
   .addOption(json)
   .action(
-    async (target: string, options: { keys?: readonly KeyName[]; taskQueue: string; json?: boolean }) => {
+    async (
+      target: string,
+      options: { keys?: readonly KeyName[]; rehearse?: boolean; taskQueue: string; json?: boolean },
+    ) => {
       const { rotate } = await import('./cli/rotate.ts');
       process.exitCode = await rotate(target, { ...options, dryRun: true });
     },
@@ -46,6 +56,8 @@ program
   .argument('<target>', "a target of the worker's configuration")
   .addOption(keys)
   .addOption(reason)
+  .addOption(rehearse)
+  .addOption(noRehearse)
   .option('--workflow-id <id>', 'name the workflow yourself')
   .option('--dry-run', 'stop after the plan, as plan does')
   .option('--detach', 'start it and print its workflow id')
@@ -232,6 +244,7 @@ Examples:
   litellm-rotate reencrypt prod --upgrade-format v2      the same key, a stronger format; no outage
   litellm-rotate rotate prod --reason TICKET-12          rotate both keys, and watch
   litellm-rotate rotate prod --keys master               the master key alone
+  litellm-rotate rotate prod --rehearse                  on a clone first, before the outage
   litellm-rotate schedule create prod --every 90d        and again every 90 days
   litellm-rotate status                                  the last rotations
   litellm-rotate pause WORKFLOW                          stand still before the outage, until: continue WORKFLOW

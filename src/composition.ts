@@ -2,10 +2,13 @@ import type { Ports, Target } from './activities/ports.ts';
 import type { Config, TargetConfig } from './config/schema.ts';
 import { expandHome, resolveSecret } from './config/secret-reference.ts';
 import { createProxy } from './litellm/proxy.ts';
-import { createRotationDatabase } from './reencryption/rotation-database.ts';
+import { createRotationDatabase, type RotationDatabaseOptions } from './reencryption/rotation-database.ts';
+import type { Rehearsal } from './rehearsal/port.ts';
+import { createRehearsal } from './rehearsal/rehearsal.ts';
 import { failureTypes, RotationError } from './rotation/failure.ts';
 import { createFingerprinter } from './rotation/fingerprint.ts';
 import { createRedactor } from './rotation/redaction.ts';
+import type { Secret } from './rotation/secret.ts';
 import { createEnvFileStore } from './secret-stores/env-file/store.ts';
 import { createCommandService } from './services/command-service.ts';
 import { createDockerComposeService } from './services/docker-compose-service.ts';
@@ -49,28 +52,23 @@ export function compose(config: Config, env: NodeJS.ProcessEnv, isRunning: Ports
       return (await fingerprinter)(key);
     },
     async [Symbol.asyncDispose]() {
-      await Promise.allSettled([...targets.values()].map(({ database }) => database.close()));
+      await Promise.allSettled(
+        [...targets.values()].flatMap(({ database, rehearsal }) => [
+          database.close(),
+          ...(rehearsal === undefined ? [] : [rehearsal.close()]),
+        ]),
+      );
     },
   };
 }
 
 function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv): Target {
-  const { database, secrets, proxy, canary } = config;
+  const { secrets, proxy, canary } = config;
+  const connectionString = resolveSecret(config.database.url, `targets.${name}.database.url`, env);
   const files = secrets.files.map((file) => ({ ...file, path: expandHome(file.path) }));
   return {
     name,
-    database: createRotationDatabase({
-      connectionString: resolveSecret(database.url, `targets.${name}.database.url`, env),
-      schema: database.schema,
-      lockTimeoutMs: database.lockTimeout,
-      backOff: database.backOff,
-      ...defined({
-        proxyRole: database.proxyRole,
-        statementTimeoutMs: database.statementTimeout,
-        throttleValuesPerSecond: database.throttle,
-        extraSkippedTables: database.skipTables,
-      }),
-    }),
+    database: createRotationDatabase(databaseOptions(connectionString, config)),
     store: createEnvFileStore({
       files,
       names: { master: secrets.masterKey, salt: secrets.saltKey },
@@ -85,9 +83,11 @@ function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv
     proxies: [
       createProxy({
         url: proxy.url,
-        paths: defined({ readiness: proxy.readinessPath, authenticated: proxy.modelsPath }),
+        paths: pathsOf(config),
       }),
     ],
+    rehearsal:
+      config.rehearsal && createTargetRehearsal(name, config, config.rehearsal, connectionString, env),
     canary: { host: canary.listen?.host ?? '127.0.0.1', port: canary.listen?.port ?? 0, url: canary.url },
     variables: {
       master: secrets.masterKey[0] ?? 'LITELLM_MASTER_KEY',
@@ -105,6 +105,57 @@ function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv
       maxOutageMs: config.maxOutage,
     },
   };
+}
+
+function databaseOptions(
+  connectionString: Secret,
+  { database }: TargetConfig,
+  proxyRole = database.proxyRole,
+): RotationDatabaseOptions {
+  return {
+    connectionString,
+    schema: database.schema,
+    lockTimeoutMs: database.lockTimeout,
+    backOff: database.backOff,
+    ...defined({
+      proxyRole,
+      statementTimeoutMs: database.statementTimeout,
+      throttleValuesPerSecond: database.throttle,
+      extraSkippedTables: database.skipTables,
+    }),
+  };
+}
+
+function pathsOf({ proxy }: TargetConfig) {
+  return defined({ readiness: proxy.readinessPath, authenticated: proxy.modelsPath });
+}
+
+function createTargetRehearsal(
+  name: string,
+  target: TargetConfig,
+  config: NonNullable<TargetConfig['rehearsal']>,
+  source: Secret,
+  env: NodeJS.ProcessEnv,
+): Rehearsal {
+  const { server, start, port, workingDirectory, environment, clone, always, readyTimeout } = config;
+  return createRehearsal({
+    source,
+    schema: target.database.schema,
+    clone,
+    start,
+    port,
+    paths: pathsOf(target),
+    environment,
+    variables: { master: target.secrets.masterKey, salt: target.secrets.saltKey },
+    readyTimeoutMs: readyTimeout ?? target.proxy.readyTimeout,
+    always,
+    openDatabase: (connectionString, proxyRole) =>
+      createRotationDatabase(databaseOptions(connectionString, target, proxyRole)),
+    ...defined({
+      server: server && resolveSecret(server, `targets.${name}.rehearsal.server`, env),
+      cwd: workingDirectory === undefined ? undefined : expandHome(workingDirectory),
+    }),
+  });
 }
 
 /** `keys` is what a definition of the service is held against: the files that it must read, the variables that it must not set. */

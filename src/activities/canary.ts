@@ -64,11 +64,12 @@ function canaryOf(target: Target, { rotation }: Job, generations: KeyGenerations
   const [proxy] = target.proxies;
   if (proxy === undefined)
     throw new RotationError(failureTypes.refused, `target ${target.name}: found no proxy URL, expected one`);
-  // Derived from a key of this rotation alone, so that a retry or another worker derives the same.
-  const seed = generations.pending.master.equals(generations.previous.master)
-    ? signingKey(generations.pending)
-    : generations.pending.master;
-  return { proxy, seed, rotation };
+  return { proxy, seed: canarySeed(generations), rotation };
+}
+
+/** A key of this rotation alone, so that a retry or another worker derives the same secrets from it. */
+export function canarySeed({ previous, pending }: KeyGenerations): Secret {
+  return pending.master.equals(previous.master) ? signingKey(pending) : pending.master;
 }
 
 async function acceptedKey(target: Target, { previous, pending }: KeyGenerations): Promise<Secret> {

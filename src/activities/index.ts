@@ -4,6 +4,7 @@ import { createLeaseActivities } from './lease.ts';
 import type { Ports } from './ports.ts';
 import { createPreflightActivities } from './preflight.ts';
 import { createReencryptionActivities } from './reencryption.ts';
+import { createRehearsalActivities } from './rehearsal.ts';
 import { createServiceActivities } from './service.ts';
 import { createValueActivities } from './values.ts';
 import { createVerificationActivities } from './verification.ts';
@@ -15,6 +16,7 @@ export function createActivities(ports: Ports) {
     ...createPreflightActivities(ports),
     ...createKeyActivities(ports),
     ...createCanaryActivities(ports),
+    ...createRehearsalActivities(ports),
     ...createValueActivities(ports),
     ...createReencryptionActivities(ports),
     ...createServiceActivities(ports),

@@ -7,12 +7,18 @@ export function createLeaseActivities(ports: Ports) {
   return {
     /** Refuses a target that the worker's configuration does not have, and says what it allows. */
     // oxlint-disable-next-line typescript/require-await -- an activity is asynchronous
-    async findTarget(
-      job: Job,
-    ): Promise<{ maxOutageSeconds: number | null; readsFormats: readonly string[] }> {
-      const { timing, readsFormats } = ports.target(job.target);
+    async findTarget(job: Job): Promise<{
+      maxOutageSeconds: number | null;
+      readsFormats: readonly string[];
+      rehearsedAlways: boolean;
+    }> {
+      const { timing, readsFormats, rehearsal } = ports.target(job.target);
       const { maxOutageMs } = timing;
-      return { maxOutageSeconds: maxOutageMs === undefined ? null : maxOutageMs / 1000, readsFormats };
+      return {
+        maxOutageSeconds: maxOutageMs === undefined ? null : maxOutageMs / 1000,
+        readsFormats,
+        rehearsedAlways: rehearsal?.always ?? false,
+      };
     },
 
     /**

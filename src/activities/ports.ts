@@ -3,6 +3,7 @@ import type { Secret } from '../rotation/secret.ts';
 import type { Proxy } from '../litellm/proxy.ts';
 import type { SealedFormat } from '../litellm/sealed-value.ts';
 import type { RotationDatabase } from '../reencryption/port.ts';
+import type { Rehearsal } from '../rehearsal/port.ts';
 import type { SecretStore } from '../secret-stores/port.ts';
 import type { Service } from '../services/port.ts';
 
@@ -16,6 +17,8 @@ export interface Target {
   readonly proxies: readonly Proxy[];
   /** Where the canary's provider endpoint listens, and under which address LiteLLM reaches it. */
   readonly canary: { readonly host: string; readonly port: number; readonly url: string | undefined };
+  /** Where a rotation can be rehearsed first; undefined where the configuration has no place for it. */
+  readonly rehearsal: Rehearsal | undefined;
   /** The variables that LiteLLM reads. */
   readonly variables: { readonly master: string; readonly salt: string };
   /** Older keys that may have sealed values, given by the user. */

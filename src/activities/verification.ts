@@ -1,15 +1,9 @@
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { KeyPair } from '../rotation/keys.ts';
-import { pause, takeFence, withHeartbeat } from './context.ts';
+import { takeFence, withHeartbeat } from './context.ts';
 import { generationsOf, transitionOf } from './generations.ts';
 import type { Job, Ports, Target } from './ports.ts';
-import { digestOf, randomKey } from './preflight.ts';
-
-/** LiteLLM may answer the previous key from a cache for a while. */
-const refusalTimeoutMs = 60_000;
-
-/** The side that must hold: `pending` after a cutover, `previous` after a rollback. */
-type Side = 'pending' | 'previous';
+import { proveKeys, proveModels, proveValues, type SeenModels, type Side } from './proofs.ts';
 
 /** The proof of a side, on every replica and in the database. */
 export function createVerificationActivities(ports: Ports) {
@@ -18,54 +12,19 @@ export function createVerificationActivities(ports: Ports) {
     async verifyKeys(job: Job & { side: Side }): Promise<void> {
       const target = ports.target(job.target);
       const generations = await generationsOf(target, job);
-      const other = job.side === 'pending' ? generations.previous : generations.pending;
-      const expected = generations[job.side];
       await withHeartbeat(async (signal) => {
-        await verifyEnvironment(target, expected);
-        for (const proxy of target.proxies) {
-          const fail = (found: string) => {
-            throw new RotationError(
-              failureTypes.wrongKey,
-              `${proxy.url}: found that it ${found}; expected only the ${job.side} master key to be accepted`,
-            );
-          };
-          if ((await proxy.tryKey(expected.master)) !== 'accepted')
-            fail(`refuses the ${job.side} master key`);
-          if ((await proxy.tryKey(randomKey())) === 'accepted') fail('accepts a random key');
-          if (other.master.equals(expected.master)) continue;
-          const deadline = Date.now() + refusalTimeoutMs;
-          while ((await proxy.tryKey(other.master)) === 'accepted') {
-            if (Date.now() > deadline)
-              fail(`still accepts the ${job.side === 'pending' ? 'previous' : 'pending'} master key`);
-            await pause(1_000, signal);
-          }
-        }
+        await verifyEnvironment(target, generations[job.side]);
+        for (const proxy of target.proxies) await proveKeys(proxy, generations, job.side, signal);
       });
     },
 
     /** The same models are served as preflight saw. */
-    async verifyModels(
-      job: Job & { side: Side; models: number; modelsDigest: string },
-    ): Promise<{ models: number }> {
+    async verifyModels(job: Job & SeenModels & { side: Side }): Promise<{ models: number }> {
       const target = ports.target(job.target);
       const generations = await generationsOf(target, job);
       await withHeartbeat(async (signal) => {
-        const deadline = Date.now() + target.timing.readyTimeoutMs;
         for (const proxy of target.proxies) {
-          for (;;) {
-            const models = (await proxy.models(generations[job.side].master)).filter(
-              (name) => !isCanary(name),
-            );
-            if (digestOf(models) === job.modelsDigest) break;
-            // Right after a start, LiteLLM serves before it has loaded the models from its database.
-            if (Date.now() > deadline || models.length > job.models) {
-              throw new RotationError(
-                failureTypes.wrongKey,
-                `${proxy.url}: found ${models.length} models, expected the ${job.models} of before the rotation; a model whose credential does not open is dropped silently`,
-              );
-            }
-            await pause(1_000, signal);
-          }
+          await proveModels(proxy, generations[job.side].master, job, target.timing.readyTimeoutMs, signal);
         }
       });
       return { models: job.models };
@@ -79,15 +38,7 @@ export function createVerificationActivities(ports: Ports) {
       const target = ports.target(job.target);
       const generations = await generationsOf(target, job);
       return withHeartbeat(async (_signal, progress) => {
-        const { known, to } = transitionOf(target, generations);
-        const count = await target.database.count(to, known, progress);
-        if (count.underOthers > 0 || (job.swapped > 0 && count.underExpected === 0)) {
-          throw new RotationError(
-            failureTypes.countMismatch,
-            `${target.database.description}: found ${count.underExpected} values under the key in force and ${count.underOthers} under a previous one; expected all of them under the key in force; look for another LiteLLM on the same database`,
-          );
-        }
-        return { values: count.underExpected, unreadable: count.unreadable };
+        return proveValues(target.database, transitionOf(target, generations), job.swapped, progress);
       });
     },
 
@@ -107,13 +58,16 @@ export function createVerificationActivities(ports: Ports) {
       prepared: boolean;
       service: string;
       running: boolean;
+      clone: boolean;
     }> {
-      const { database, store, service } = ports.target(job.target);
+      const { database, store, service, rehearsal } = ports.target(job.target);
       return withHeartbeat(async () => {
-        const [values, secrets, state] = await Promise.all([
+        const [values, secrets, state, clone] = await Promise.all([
           database.observe(job.rotation),
           store.observe(job.rotation),
           service.observe(),
+          // One that cannot be looked for may be there: the attempt to destroy it says why.
+          rehearsal?.exists(job.rotation).catch(() => true) ?? false,
         ]);
         return {
           database: values.side,
@@ -122,14 +76,11 @@ export function createVerificationActivities(ports: Ports) {
           prepared: secrets.prepared,
           service: state.detail,
           running: state.state === 'running',
+          clone,
         };
       });
     },
   };
-}
-
-function isCanary(model: string): boolean {
-  return model.startsWith('litellm-rotate-canary');
 }
 
 async function verifyEnvironment(target: Target, keys: KeyPair): Promise<void> {

@@ -19,7 +19,7 @@ export async function doctor(
   options: { json?: boolean },
 ): Promise<number> {
   const checks: Check[] = [await checkTemporal(taskQueue)];
-  for (const { name, store, service, proxies, database } of composition.targets) {
+  for (const { name, store, service, proxies, database, rehearsal } of composition.targets) {
     const of = (part: string) => `${name}: ${part}`;
     const { current, ...secrets } = await attempt(of(store.description), async () => {
       const inspection = await store.inspect();
@@ -42,6 +42,14 @@ export async function doctor(
         findings: await database.inspect(),
       })),
     );
+    if (rehearsal !== undefined) {
+      checks.push(
+        await attempt(of(`rehearsal on ${rehearsal.description}`), async () => ({
+          detail: 'possible',
+          findings: await rehearsal.inspect(),
+        })),
+      );
+    }
     for (const proxy of proxies) {
       checks.push(
         await attempt(of(proxy.url), async () => {

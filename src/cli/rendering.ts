@@ -37,7 +37,7 @@ export function renderFinding({ severity, where, found, expected, next }: Findin
 
 /** The plan for a terminal; counts and fingerprints only. */
 export function renderPlan(plan: Plan): string {
-  const { rotationCase, secrets, service, proxy, database, outage, maxOutageSeconds } = plan;
+  const { rotationCase, secrets, service, proxy, database, rehearsal, outage, maxOutageSeconds } = plan;
   const rows = database.lines.map((line) => [placeOf(line), ...kindOf(line)]);
   const salt = secrets.current.salt === null ? 'none' : secrets.current.salt;
   return [
@@ -51,6 +51,8 @@ export function renderPlan(plan: Plan): string {
     ...table(rows).map((row) => `                 ${row}`),
     ...renderSkipped(database.skipped).map((row) => `                 ${row}`),
     `  outage         about ${outage.seconds} s${maxOutageSeconds === null ? '' : ` of ${maxOutageSeconds} s allowed`}: ${outage.basis}`,
+    // A plan of an earlier release has none.
+    ...(rehearsal ? [`  rehearsal      before the outage: ${rehearsal.description}`] : []),
     ...(plan.findings.length === 0
       ? []
       : ['  findings', ...plan.findings.map((finding) => renderFinding(finding))]),

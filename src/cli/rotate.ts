@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import type { KeyName } from '../rotation/keys.ts';
+import { describeOutageParts } from '../rotation/rehearsal.ts';
 import type { RotationResult } from '../rotation/status.ts';
 import { workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
@@ -14,6 +15,8 @@ export interface RotateOptions {
   readonly taskQueue: string;
   readonly workflowId?: string;
   readonly dryRun?: boolean;
+  /** Left out: as the worker's configuration says. */
+  readonly rehearse?: boolean;
   readonly detach?: boolean;
   readonly json?: boolean;
 }
@@ -46,6 +49,7 @@ async function start(client: Client, target: string, options: RotateOptions): Pr
     requestedBy: userInfo().username,
     ...(options.reason === undefined ? {} : { reason: options.reason }),
     ...(options.dryRun === true ? { dryRun: true } : {}),
+    ...(options.rehearse === undefined ? {} : { rehearse: options.rehearse }),
   };
   try {
     await client.workflow.start(workflowTypes.rotate, {
@@ -67,7 +71,7 @@ async function start(client: Client, target: string, options: RotateOptions): Pr
 /** The last lines of a rotation that went well. */
 export function describeResult(result: RotationResult): string {
   if (result.plan !== null) return renderPlan(result.plan);
-  const { fingerprints, reencrypted, outageMs, summary, target } = result;
+  const { fingerprints, reencrypted, rehearsal, outageMs, summary, target } = result;
   return [
     `${target} ${summary}`,
     ...(fingerprints === null
@@ -79,6 +83,12 @@ export function describeResult(result: RotationResult): string {
     ...(reencrypted === null
       ? []
       : [`  values      ${reencrypted.values} re-encrypted in ${reencrypted.rows} rows`]),
+    // Evidence of an earlier release has none.
+    ...(!rehearsal
+      ? []
+      : [
+          `  rehearsal   ${rehearsal.values} values on a clone (by ${rehearsal.clone}, ${seconds(rehearsal.cloneMs)}); stage ${seconds(rehearsal.stageMs)}, ${describeOutageParts(rehearsal)}`,
+        ]),
     ...(outageMs === null ? [] : [`  outage      ${seconds(outageMs)}`]),
   ].join('\n');
 }

@@ -81,6 +81,17 @@ const service = z.discriminatedUnion(
   { error: 'expected type: systemd, command or docker-compose' },
 );
 
+const rehearsal = z.strictObject({
+  server: secretReference.optional(),
+  start: command,
+  port: z.number().int().min(1).max(65_535),
+  workingDirectory: path.optional(),
+  readyTimeout: duration.optional(),
+  environment: z.record(z.string(), z.string()).default({}),
+  clone: z.enum(['auto', 'dump', 'template'], { error: 'expected auto, dump or template' }).default('auto'),
+  always: z.boolean().default(false),
+});
+
 const target = z.strictObject({
   database: z.strictObject({
     url: secretReference,
@@ -112,6 +123,7 @@ const target = z.strictObject({
   observe: duration.default(65_000),
   fenceTimeout: duration.default(30_000),
   maxOutage: duration.optional(),
+  rehearsal: rehearsal.optional(),
 });
 export type TargetConfig = z.infer<typeof target>;
 

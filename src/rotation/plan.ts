@@ -41,6 +41,8 @@ export interface PlanParts {
     readonly modelsDigest: string;
     readonly findings: readonly Finding[];
   };
+  /** Where it is rehearsed before LiteLLM is stopped; null when it is not. */
+  readonly rehearsal: { readonly description: string; readonly findings: readonly Finding[] } | null;
   readonly database: {
     readonly description: string;
     readonly lines: readonly PlannedValues[];
@@ -75,6 +77,7 @@ export function makePlan(parts: PlanParts): Plan {
     ...parts.service.findings,
     ...parts.proxy.findings,
     ...parts.database.findings,
+    ...(parts.rehearsal?.findings ?? []),
     ...judgeValues(parts),
     ...judgeOutage(parts, outage),
     ...consequences(parts),

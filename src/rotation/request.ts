@@ -14,6 +14,8 @@ export interface RotationRequest {
   readonly reason: string | null;
   /** Stop after the plan: nothing is touched. */
   readonly dryRun: boolean;
+  /** Rotate a clone first, and boot LiteLLM on it; null: as the worker's configuration says. */
+  readonly rehearse: boolean | null;
 }
 
 const shape = {
@@ -24,11 +26,13 @@ const shape = {
     requestedBy: z.optional(z.nullable(text)),
     reason: z.optional(z.nullable(text)),
     dryRun: z.optional(z.boolean()),
+    rehearse: z.optional(z.nullable(z.boolean())),
   }),
   example: `{"target":"prod","keys":["master","salt"]}`,
   hints: {
     keys: `a list of ${keyNames.map((name) => `"${name}"`).join(' and ')}`,
     dryRun: 'true or false',
+    rehearse: 'true or false',
   },
 };
 
@@ -43,7 +47,9 @@ export function parseRequest(inputs: readonly unknown[]): RotationRequest {
     requestedBy = null,
     reason = null,
     dryRun = false,
+    rehearse = null,
   } = parseInput(inputs, shape);
   if (keys.length === 0) refuseInput(shape, '"keys" is empty, so there is nothing to rotate');
-  return { target, keys: keyNames.filter((name) => keys.includes(name)), requestedBy, reason, dryRun };
+  const asked = keyNames.filter((name) => keys.includes(name));
+  return { target, keys: asked, requestedBy, reason, dryRun, rehearse };
 }

@@ -1,9 +1,19 @@
 import type { Plan } from './plan.ts';
 import type { KeyFingerprints } from './keys.ts';
+import type { Rehearsed } from './rehearsal.ts';
 import type { StepProgress } from './step-progress.ts';
 
-/** The phases, in order. `rollback` and `needs a person` come only when something fails. */
-export const phases = ['preflight', 'stage', 'fence', 'cutover', 'start', 'verify', 'finish'] as const;
+/** The phases, in order; `rehearse` where it was asked for. `rollback` and `needs a person` come only when something fails. */
+export const phases = [
+  'preflight',
+  'rehearse',
+  'stage',
+  'fence',
+  'cutover',
+  'start',
+  'verify',
+  'finish',
+] as const;
 export type Phase = (typeof phases)[number];
 
 /** How a rotation ended, or that it has not. */
@@ -65,6 +75,8 @@ export interface RotationResult {
   readonly outageMs: number | null;
   /** The parts of the outage, by which the next plan estimates; null when it was not one uninterrupted outage. */
   readonly outageParts: { readonly restartMs: number; readonly swapMs: number } | null;
+  /** What the rehearsal on a clone measured; null when there was none. */
+  readonly rehearsal: Rehearsed | null;
   readonly planDigest: string;
   /** Only of a dry run: a finished rotation's plan is in the journal and in the `plan` query. */
   readonly plan: Plan | null;

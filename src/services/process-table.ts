@@ -47,6 +47,19 @@ export async function environmentOf(process: ProcessId): Promise<ProcessEnvironm
   }
 }
 
+/** Every process of this user's that was started with this value of a variable. */
+export async function processesGiven(name: string, value: string): Promise<readonly ProcessId[]> {
+  const pids = (await readdir('/proc').catch(() => [])).filter((entry) => /^\d+$/.test(entry)).map(Number);
+  const found: ProcessId[] = [];
+  for (const pid of pids) {
+    const process = await processWithPid(pid);
+    if (process === undefined) continue;
+    const environment = await environmentOf(process);
+    if (environment?.values.get(name) === value) found.push(process);
+  }
+  return found;
+}
+
 /** Whether a read below /proc/PID failed because the process has ended. */
 export function isGone(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;

@@ -33,6 +33,10 @@ export function createCompensations(job: Job, progress: Progress, before: () => 
       await undo.discardPendingKeys.executeWithOptions({ summary }, [job]);
       return '';
     }),
+    clone: step('clone', 'Destroy the clone', async (summary) => {
+      const { destroyed } = await undo.destroyClone.executeWithOptions({ summary }, [job]);
+      return destroyed ? '' : 'there is none';
+    }),
     canary: step('canary', 'Remove the canary', async (summary) => {
       await undo.removeCanary.executeWithOptions({ summary }, [job]);
       return '';

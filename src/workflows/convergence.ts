@@ -37,6 +37,8 @@ export async function converge(job: Job, progress: Progress): Promise<Direction>
       `Look at what rotation ${job.rotation} left`,
       (seen) => `database: ${seen.database} key, secret files: ${seen.secrets}, service: ${seen.service}`,
     );
+    // Whichever way it is led: the clone of its rehearsal is of no use to it any more.
+    if (parts.clone) await progress.run(undo.destroyClone, job, 'Destroy the clone of its rehearsal');
     if (parts.secrets === 'changed') {
       throw ApplicationFailure.nonRetryable(
         `rotation ${job.rotation} was ended in the middle, and a secret file was changed since: found the database under the ${parts.database} key and a file on neither side; ` +

@@ -2,6 +2,7 @@ import { workflowInfo } from '@temporalio/workflow';
 import type { Job } from '../activities/ports.ts';
 import type { KeyFingerprints } from '../rotation/keys.ts';
 import { makePlan, type Plan } from '../rotation/plan.ts';
+import type { Rehearsed } from '../rotation/rehearsal.ts';
 import type { RotationRequest } from '../rotation/request.ts';
 import type { createCompensations } from './compensations.ts';
 import { converge } from './convergence.ts';
@@ -9,6 +10,7 @@ import { endedAlready } from './failures.ts';
 import { looks, proxy, secrets, service, swaps, undo, values } from './policies.ts';
 import type { Pausing } from './pausing.ts';
 import type { Progress } from './progress.ts';
+import { rehearse } from './rehearsal.ts';
 import type { Compensations } from './saga.ts';
 
 /** What every phase of one rotation works with. */
@@ -24,6 +26,8 @@ export interface Rotation {
 /** What stage leaves for the phases after it. */
 export interface Staged {
   readonly fingerprints: { readonly previous: KeyFingerprints; readonly pending: KeyFingerprints };
+  /** What the rehearsal measured; null when there was none. */
+  readonly rehearsed: Rehearsed | null;
   /** Where the canary's provider must listen when it is called again. */
   readonly canaryPort: number;
 }
@@ -35,7 +39,7 @@ export async function preflight(
 ): Promise<{ plan: Plan; digest: string }> {
   const { job, progress } = rotation;
   progress.enter('preflight');
-  const { maxOutageSeconds } = await looks.findTarget.executeWithOptions(
+  const { maxOutageSeconds, rehearsedAlways } = await looks.findTarget.executeWithOptions(
     { summary: `Find target ${job.target} in the worker's configuration` },
     [job],
   );
@@ -65,6 +69,15 @@ export async function preflight(
     'Find every sealed value in the database',
     (found) => `${found.values} values in ${found.columns} columns`,
   );
+  const rehearsal =
+    (request.rehearse ?? rehearsedAlways)
+      ? await progress.run(
+          looks.inspectRehearsal,
+          job,
+          'Inspect where it can be rehearsed',
+          ({ description }) => description,
+        )
+      : null;
   const plan = makePlan({
     ...job,
     rotationCase,
@@ -72,6 +85,7 @@ export async function preflight(
     secrets: files,
     service: seenService,
     proxy: seenProxy,
+    rehearsal,
     database,
   });
   const { digest } = await looks.recordPlan.executeWithOptions({ summary: 'Keep the plan in the journal' }, [
@@ -111,19 +125,22 @@ async function beginAgain({ job, progress, undo: steps, back }: Rotation): Promi
     'Look at what this rotation did before its workflow was reset',
     (seen) => `database: ${seen.database} key, secret files: ${seen.secrets}, service: ${seen.service}`,
   );
-  for (const step of [back.pendingKeys, back.canary, back.stagedValues]) steps.add(step);
+  steps.add(back.pendingKeys);
+  if (parts.clone) steps.add(back.clone);
+  for (const step of [back.canary, back.stagedValues]) steps.add(step);
   if (parts.running && parts.database === 'previous' && parts.secrets === 'previous') return;
   for (const step of [back.stop, back.swap, back.secrets, back.start]) steps.add(step);
   await steps.run('stagedValues');
 }
 
-/** Makes the pending keys, and every new ciphertext beside the old one. The service runs on. */
-export async function stage(
-  { job, progress, pausing, undo: steps, back }: Rotation,
-  plan: Plan,
-): Promise<Staged> {
+/**
+ * Makes the pending keys, rehearses with them where that was asked for, and makes every new ciphertext beside the old
+ * one. The service runs on.
+ */
+export async function stage(rotation: Rotation, plan: Plan): Promise<Staged> {
+  const { job, progress, pausing, undo: steps, back } = rotation;
   await pausing.gate();
-  progress.enter('stage');
+  progress.enter(plan.rehearsal === null ? 'stage' : 'rehearse');
   steps.add(back.pendingKeys);
   const fingerprints = await progress.run(
     secrets.generateKeys,
@@ -131,6 +148,12 @@ export async function stage(
     `Generate the pending ${plan.rotationCase.rotate.join(' and ')} ${plan.rotationCase.rotate.length === 1 ? 'key' : 'keys'}`,
     ({ pending }) => `master ${pending.master}${pending.salt === null ? '' : `, salt ${pending.salt}`}`,
   );
+  let rehearsed: Rehearsed | null = null;
+  if (plan.rehearsal !== null) {
+    rehearsed = await rehearse(rotation, plan);
+    await pausing.gate();
+    progress.enter('stage');
+  }
   steps.add(back.canary);
   const { port } = await progress.run(
     proxy.installCanary,
@@ -147,7 +170,7 @@ export async function stage(
     (staged) => `${staged.values} values in ${staged.rows} rows`,
     (call) => pausing.around(call),
   );
-  return { fingerprints, canaryPort: port };
+  return { fingerprints, rehearsed, canaryPort: port };
 }
 
 /** Stops the service, and proves that nothing can write with the current key. */

@@ -67,13 +67,13 @@ class RotationRun {
 
   /** Forward; back when that fails; and when going back fails too, whichever way a person says. */
   async run(): Promise<RotationResult> {
-    const { progress, pausing, undo } = this.#rotation;
+    const { progress, pausing } = this.#rotation;
     for (;;) {
       try {
         return await (this.#result === null ? this.#forward() : this.#complete(this.#result));
       } catch (failure) {
         this.#cancelled ||= isCancellation(failure);
-        const outcome = undo.has('pendingKeys') || this.#cancelled ? 'rolled back' : 'refused';
+        const outcome = this.#outcomeOf();
         this.#interrupted = true;
         pausing.end();
         if ((await this.#rollBack(failure)) === 'resume') continue;
@@ -81,6 +81,13 @@ class RotationRun {
         throw endedFailure(outcome, this.#request.target, failure);
       }
     }
+  }
+
+  /** Up to the end of a rehearsal nothing of LiteLLM's was touched, so there is nothing to roll back. */
+  #outcomeOf(): 'refused' | 'rolled back' {
+    const { progress, undo } = this.#rotation;
+    if (this.#cancelled) return 'rolled back';
+    return undo.has('pendingKeys') && progress.status.phase !== 'rehearse' ? 'rolled back' : 'refused';
   }
 
   async #forward(): Promise<RotationResult> {
@@ -140,9 +147,9 @@ class RotationRun {
   #noPause(): string | null {
     const { phase } = this.#rotation.progress.status;
     if (this.#request.dryRun) return 'a dry run changes nothing, so there is nothing to pause';
-    return phase === 'preflight' || phase === 'stage'
+    return phase === 'preflight' || phase === 'rehearse' || phase === 'stage'
       ? null
-      : `the rotation is in phase ${phase}; expected preflight or stage, as a later pause would prolong the outage`;
+      : `the rotation is in phase ${phase}; expected preflight, rehearse or stage, as a later pause would prolong the outage`;
   }
 
   /** `back` when the deployment is back on the previous keys; `resume` when a person chose to go forward again. */
@@ -197,6 +204,7 @@ class RotationRun {
       tokenRow: 'none',
       outageMs,
       outageParts: null,
+      rehearsal: this.#staged?.rehearsed ?? null,
       planDigest: this.#planDigest,
       plan: null,
       steps: steps.map(({ title, result, startedAt, endedAt }) => ({

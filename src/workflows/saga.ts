@@ -19,6 +19,12 @@ export class Compensations {
     if (!this.has(step.name)) this.#steps.push(step);
   }
 
+  /** Takes a step off that was undone on the way forward. */
+  done(name: string): void {
+    const at = this.#steps.findIndex((step) => step.name === name);
+    if (at >= 0) this.#steps.splice(at, 1);
+  }
+
   /** Whether a step is still to be undone. */
   has(name: string): boolean {
     return this.#steps.some((step) => step.name === name);

@@ -90,6 +90,11 @@ function pausable(): () => Partial<Activities> {
 const endings: Record<string, Ending> = {
   rotated: { input: request },
   'rotated-master-only': { input: { ...request, keys: ['master'] } },
+  rehearsed: { input: { ...request, rehearse: true } },
+  'rehearsal-failed': {
+    input: { ...request, rehearse: true },
+    overrides: () => ({ proveClone: () => fail('the proxy refuses the new key') }),
+  },
   planned: { input: { ...request, dryRun: true } },
   refused: {
     input: request,

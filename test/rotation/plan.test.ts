@@ -41,6 +41,7 @@ function planOf(
     },
     service: { description: 'unit', detail: 'active', decryptionErrors: 0, findings: [] },
     proxy: { urls: ['http://127.0.0.1:4000'], models: 3, modelsDigest: 'd', findings: [] },
+    rehearsal: null,
     database: {
       description: 'database',
       lines,

@@ -9,6 +9,7 @@ describe('a rotation request', () => {
       requestedBy: null,
       reason: null,
       dryRun: false,
+      rehearse: null,
     });
   });
 
@@ -31,11 +32,12 @@ describe('a rotation request', () => {
     [
       'an unknown field',
       [{ target: 'a', tagret: 'b' }],
-      'unknown field "tagret"; the fields are target, keys, requestedBy, reason, dryRun',
+      'unknown field "tagret"; the fields are target, keys, requestedBy, reason, dryRun, rehearse',
     ],
     ['no key', [{ target: 'a', keys: [] }], '"keys" is empty, so there is nothing to rotate'],
     ['an unknown key', [{ target: 'a', keys: ['root'] }], 'must be a list of "master" and "salt"'],
     ['a dry run that is a text', [{ target: 'a', dryRun: 'yes' }], '"dryRun" must be true or false'],
+    ['a rehearsal that is a text', [{ target: 'a', rehearse: 'yes' }], '"rehearse" must be true or false'],
     ['a reason that is too long', [{ target: 'a', reason: 'x'.repeat(501) }], '"reason" must be a text'],
   ] as const)('refuses %s with one sentence', ([, inputs, problem]) => {
     expect(() => parseRequest(inputs)).toThrow(

@@ -10,6 +10,8 @@ export interface FakeDeployment {
   lease: string | null;
   canary: boolean;
   staged: boolean;
+  /** The clone of a rehearsal. */
+  clone: boolean;
   /** The slot with both generations. */
   slot: boolean;
   readonly calls: string[];
@@ -26,6 +28,7 @@ export function createFakeActivities(
     lease: null,
     canary: false,
     staged: false,
+    clone: false,
     slot: false,
     calls: [],
   };
@@ -36,7 +39,11 @@ export function createFakeActivities(
   };
   const fingerprints = { master: 'aaaa-aaaa', salt: 'bbbb-bbbb' };
   const activities: Activities = {
-    findTarget: async () => ({ maxOutageSeconds: null, readsFormats: ['legacy', 'v2'] }),
+    findTarget: async () => ({
+      maxOutageSeconds: null,
+      readsFormats: ['legacy', 'v2'],
+      rehearsedAlways: false,
+    }),
     takeLease: async ({ rotation }) => {
       state.lease = rotation;
       return {
@@ -99,6 +106,18 @@ export function createFakeActivities(
       return { upgraded: 2, repaired: 1, rows: 2, passes: 1, missed: 0 };
     },
     countRemaining: async () => ({ ...unchanged, lines: [], values: 0 }),
+    inspectRehearsal: async () => ({ description: 'a clone', findings: [] }),
+    cloneDatabase: async () => {
+      state.clone = true;
+      return { clone: 'dump', ms: 100 };
+    },
+    rotateClone: async () => ({ values: 3, rows: 2, stageMs: 200, swapMs: 300 }),
+    proveClone: async () => ({ startMs: 4000, stopMs: 500 }),
+    destroyClone: async () => {
+      const destroyed = state.clone;
+      state.clone = false;
+      return { destroyed };
+    },
     recordPlan: async () => ({ digest: 'digest' }),
     generateKeys: async () => {
       state.slot = true;
@@ -178,6 +197,7 @@ export function createFakeActivities(
       prepared: state.slot,
       service: state.service,
       running: state.service === 'running',
+      clone: state.clone,
     }),
   };
   Object.assign(activities, overrides(deployment, { ...activities }));

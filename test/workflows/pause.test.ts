@@ -70,7 +70,9 @@ function longStage() {
         return originals.stageValues(job);
       }),
   }));
-  const staging = () => expect.poll(() => state.done, { timeout: 20_000 }).toBeGreaterThan(0);
+  const staging = async () => {
+    while (state.done === 0) await sleep(20);
+  };
   return { state, activities, deployment, staging };
 }
 
@@ -143,6 +145,28 @@ describe.concurrent('a pause', () => {
       queue,
     );
     expect(deployment).toMatchObject(rotated);
+  });
+
+  test('stops a rehearsal, which holds its step anew when it is continued, and then goes on', async () => {
+    let calls = 0;
+    const { activities, deployment } = createFakeActivities((_, originals) => ({
+      proveClone: (job) =>
+        withHeartbeat(async (signal) => {
+          if ((calls += 1) === 1) await sleep(60_000, undefined, { signal });
+          return originals.proveClone(job);
+        }),
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod', rehearse: true });
+      while (calls === 0) await sleep(20);
+      await handle.executeUpdate(pauseUpdate);
+      expect(await handle.query(statusQuery)).toMatchObject({ outcome: 'paused', phase: 'rehearse' });
+      expect(deployment).toMatchObject({ clone: true, canary: false });
+      await handle.executeUpdate(continueUpdate);
+      await handle.result();
+    });
+    expect(calls).toBe(2);
+    expect(deployment).toMatchObject({ ...rotated, clone: false });
   });
 
   test('asked for in preflight holds before any key is made', async () => {
@@ -227,7 +251,7 @@ describe.concurrent('a pause', () => {
       await handle.executeUpdate(continueUpdate);
       while ((await handle.query(statusQuery)).phase !== 'fence') await sleep(20);
       expect(await refusalOf(handle.executeUpdate(pauseUpdate))).toContain(
-        'the rotation is in phase fence; expected preflight or stage',
+        'the rotation is in phase fence; expected preflight, rehearse or stage',
       );
       stopped = true;
       await handle.result();

@@ -129,7 +129,11 @@ describe.concurrent('a re-encryption under the same key', () => {
 
   test('writes v3 where the configuration says that LiteLLM reads it', async () => {
     const { activities } = createFakeActivities(() => ({
-      findTarget: async () => ({ maxOutageSeconds: null, readsFormats: ['legacy', 'v2', 'v3'] }),
+      findTarget: async () => ({
+        maxOutageSeconds: null,
+        readsFormats: ['legacy', 'v2', 'v3'],
+        rehearsedAlways: false,
+      }),
     }));
     await harness.withWorker(activities, async (taskQueue) => {
       const handle = await start(taskQueue, { ...upgrade, upgradeFormat: 'v3' });

@@ -24,6 +24,8 @@ describe('the workflows replay what earlier releases recorded', () => {
     expect(names).toEqual(
       expect.arrayContaining([
         'rotated',
+        'rehearsed',
+        'rehearsal-failed',
         'planned',
         'refused',
         'bad-request',

@@ -32,6 +32,7 @@ const untouched = {
   lease: null,
   canary: false,
   staged: false,
+  clone: false,
   slot: false,
 };
 const rotated = { ...untouched, database: 'pending', secrets: 'pending' };
@@ -229,7 +230,7 @@ describe.concurrent('back', () => {
 
   test('refuses an outage longer than the configuration allows before anything is touched', async () => {
     const { activities, deployment } = createFakeActivities(() => ({
-      findTarget: async () => ({ maxOutageSeconds: 5, readsFormats: [] }),
+      findTarget: async () => ({ maxOutageSeconds: 5, readsFormats: [], rehearsedAlways: false }),
     }));
     const failure = await harness.withWorker(activities, async (taskQueue) =>
       failureOf((await start(taskQueue, { target: 'prod' })).result()),
@@ -472,5 +473,172 @@ describe.concurrent('after a terminate', () => {
       end();
     });
     expect(deployment).toMatchObject(ending);
+  });
+});
+
+describe.concurrent('a rehearsal', () => {
+  const rehearsed = ['inspectRehearsal', 'cloneDatabase', 'rotateClone', 'proveClone', 'destroyClone'];
+  const limited = (maxOutageSeconds: number, rehearsedAlways = false) => ({
+    findTarget: async () => ({ maxOutageSeconds, rehearsedAlways, readsFormats: [] }),
+  });
+  const run = async (
+    input: object,
+    overrides: Parameters<typeof createFakeActivities>[0] = () => ({}),
+  ): Promise<{ deployment: FakeDeployment; status: RotationStatus; ending: unknown }> => {
+    const { activities, deployment } = createFakeActivities(overrides);
+    return harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod', ...input });
+      const ending = await handle.result().catch((error: unknown) => (error as WorkflowFailedError).cause);
+      return { deployment, ending, status: await handle.query(statusQuery) };
+    });
+  };
+
+  test('is held with the pending keys before anything of LiteLLM is touched; its figures are in the evidence', async () => {
+    const { deployment, status, ending } = await run({ rehearse: true });
+    const { calls } = deployment;
+    const order = ['generateKeys', ...rehearsed.slice(1), 'installCanary', 'stageValues', 'stopService'];
+    expect(calls.filter((name) => order.includes(name))).toEqual(order);
+    expect(calls.indexOf('inspectRehearsal')).toBeLessThan(calls.indexOf('recordPlan'));
+    expect(deployment).toMatchObject(rotated);
+    expect(ending).toMatchObject({
+      outcome: 'rotated',
+      rehearsal: {
+        clone: 'dump',
+        values: 3,
+        rows: 2,
+        cloneMs: 100,
+        stageMs: 200,
+        swapMs: 300,
+        startMs: 4000,
+        stopMs: 500,
+      },
+    });
+    const steps = status.steps.filter(({ phase }) => phase === 'rehearse').map(({ result }) => result);
+    expect(steps).toContain('by dump, 0.1 s');
+    expect(steps).toContain('4.8 s expected: stop 0.5 s, swap 0.3 s, start 4.0 s');
+  });
+
+  test.for([
+    ['not asked for', {}, false, false],
+    ['not asked for, and always held', {}, true, true],
+    ['left out, though always held', { rehearse: false }, true, false],
+    ['asked for', { rehearse: true }, false, true],
+  ] as const)('%s', async ([, input, always, held]) => {
+    const { deployment, ending } = await run(input, () => limited(100, always));
+    expect(deployment).toMatchObject(rotated);
+    expect(deployment.calls.filter((name) => rehearsed.includes(name))).toEqual(held ? rehearsed : []);
+    if (!held) expect(ending).toMatchObject({ rehearsal: null });
+  });
+
+  test('is in the plan of a dry run, which holds none', async () => {
+    const { deployment, ending } = await run({ rehearse: true, dryRun: true });
+    expect(ending).toMatchObject({ outcome: 'planned', plan: { rehearsal: { description: 'a clone' } } });
+    expect(deployment.calls).not.toContain('cloneDatabase');
+  });
+
+  test('that cannot be held refuses the rotation before a key is made', async () => {
+    const finding = { severity: 'blocking', code: 'no-rehearsal', where: 'target prod' } as const;
+    const { deployment, ending } = await run({ rehearse: true }, () => ({
+      inspectRehearsal: async () => ({
+        description: 'nowhere',
+        findings: [{ ...finding, found: 'no "rehearsal"', expected: 'one', next: 'add it' }],
+      }),
+    }));
+    expect(ending).toMatchObject({ type: 'Refused' });
+    expect((ending as Error).message).toContain('target prod: found no "rehearsal"; expected one; add it');
+    expect(deployment).toMatchObject(untouched);
+    expect(deployment.calls).not.toContain('generateKeys');
+  });
+
+  test.for(['cloneDatabase', 'rotateClone', 'proveClone'] as const)(
+    'that fails in %s costs nothing: the clone and the pending keys are destroyed, LiteLLM is never stopped',
+    async (step) => {
+      const { deployment, status, ending } = await run({ rehearse: true }, (_, originals) => ({
+        // It has happened, and then fails: as a timeout would.
+        [step]: async (...args: never[]) => {
+          await call(originals[step], args);
+          await fail('it went wrong')();
+        },
+      }));
+      expect(ending).toMatchObject({ type: 'Refused' });
+      expect((ending as Error).message).toMatch(/^rotation of prod refused: it went wrong/);
+      expect(status).toMatchObject({ outcome: 'refused', outageMs: null });
+      expect(deployment).toMatchObject(untouched);
+      for (const touched of ['installCanary', 'stageValues', 'stopService', 'writeSecrets'])
+        expect(deployment.calls).not.toContain(touched);
+      const undone = ['destroyClone', 'discardPendingKeys', 'releaseLease'];
+      expect(deployment.calls.filter((name) => undone.includes(name))).toEqual(undone);
+    },
+  );
+
+  test('that measures a longer outage than is allowed refuses the rotation, with its parts', async () => {
+    const { deployment, ending } = await run({ rehearse: true }, () => ({
+      ...limited(20),
+      proveClone: async () => ({ startMs: 19_900, stopMs: 1_000 }),
+    }));
+    expect(ending).toMatchObject({ type: 'Refused' });
+    expect((ending as Error).message).toContain(
+      'found in the rehearsal an outage of 21.2 s (stop 1.0 s, swap 0.3 s, start 19.9 s); expected at most 20 s',
+    );
+    expect(deployment).toMatchObject(untouched);
+    expect(deployment.calls).not.toContain('stopService');
+  });
+
+  test('that is cancelled leaves no clone', async () => {
+    const { activities, deployment } = createFakeActivities((fake) => ({
+      proveClone: () =>
+        withHeartbeat(async (signal) => {
+          await sleep(60_000, undefined, { signal });
+          fake.calls.push('was not cancelled');
+          return { startMs: 1, stopMs: 1 };
+        }),
+    }));
+    const status = await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod', rehearse: true });
+      while (!deployment.calls.includes('proveClone')) await sleep(20);
+      await handle.cancel();
+      await handle.result().catch(() => undefined);
+      return handle.query(statusQuery);
+    });
+    expect(status.outcome).toBe('rolled back');
+    expect(deployment).toMatchObject(untouched);
+  });
+
+  test('whose clone cannot be destroyed waits for a person, with the pending keys kept', async () => {
+    let broken = true;
+    const { activities, deployment } = createFakeActivities((_, originals) => ({
+      proveClone: fail('it went wrong'),
+      destroyClone: async (job) =>
+        broken ? fail('Postgres cannot be reached')() : originals.destroyClone(job),
+    }));
+    const status = await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod', rehearse: true });
+      const waiting = await untilNeedsPerson(handle);
+      expect(deployment).toMatchObject({ clone: true, slot: true });
+      broken = false;
+      await handle.executeUpdate(rollbackUpdate);
+      await handle.result().catch(() => undefined);
+      return waiting;
+    });
+    expect(status.problem).toContain('The rollback then failed: Postgres cannot be reached');
+    expect(deployment).toMatchObject(untouched);
+  });
+
+  test('of a rotation whose workflow was terminated loses its clone to the next one', async () => {
+    let taken = 0;
+    const { activities, deployment } = createFakeActivities((fake, originals) => {
+      Object.assign(fake, { clone: true, slot: true, lease: 'earlier' });
+      return {
+        takeLease: async (job) =>
+          (taken += 1) === 1 ? { unfinished: 'earlier', found: 'nothing' } : originals.takeLease(job),
+      };
+    });
+    await harness.withWorker(activities, async (taskQueue) =>
+      (await start(taskQueue, { target: 'prod' })).result(),
+    );
+    expect(deployment).toMatchObject(rotated);
+    expect(deployment.calls.indexOf('destroyClone')).toBeLessThan(
+      deployment.calls.indexOf('discardPendingKeys'),
+    );
   });
 });

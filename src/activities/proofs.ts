@@ -1,0 +1,89 @@
+import type { Proxy } from '../litellm/proxy.ts';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
+import type { ReportProgress } from '../rotation/fence.ts';
+import type { KeyGenerations } from '../rotation/keys.ts';
+import type { Secret } from '../rotation/secret.ts';
+import type { RotationDatabase, Transition } from '../reencryption/port.ts';
+import { pause } from './context.ts';
+import { digestOf, randomKey } from './preflight.ts';
+
+/** LiteLLM may answer the previous key from a cache for a while. */
+const refusalTimeoutMs = 60_000;
+
+/** The side that must hold: `pending` after a cutover, `previous` after a rollback. */
+export type Side = 'pending' | 'previous';
+
+/** The models of preflight, by number and digest. */
+export interface SeenModels {
+  readonly models: number;
+  readonly modelsDigest: string;
+}
+
+/** The side's master key gets 200; a random one and the other side's get 401. */
+export async function proveKeys(
+  proxy: Proxy,
+  generations: KeyGenerations,
+  side: Side,
+  signal: AbortSignal,
+): Promise<void> {
+  const [expected, other] = [generations[side], generations[side === 'pending' ? 'previous' : 'pending']];
+  const fail = (found: string) => {
+    throw new RotationError(
+      failureTypes.wrongKey,
+      `${proxy.url}: found that it ${found}; expected only the ${side} master key to be accepted`,
+    );
+  };
+  if ((await proxy.tryKey(expected.master)) !== 'accepted') fail(`refuses the ${side} master key`);
+  if ((await proxy.tryKey(randomKey())) === 'accepted') fail('accepts a random key');
+  if (other.master.equals(expected.master)) return;
+  const deadline = Date.now() + refusalTimeoutMs;
+  while ((await proxy.tryKey(other.master)) === 'accepted') {
+    if (Date.now() > deadline)
+      fail(`still accepts the ${side === 'pending' ? 'previous' : 'pending'} master key`);
+    await pause(1_000, signal);
+  }
+}
+
+/** The proxy serves the same models as preflight saw, but for a canary's. */
+export async function proveModels(
+  proxy: Proxy,
+  key: Secret,
+  seen: SeenModels,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const models = (await proxy.models(key)).filter((name) => !isCanary(name));
+    if (digestOf(models) === seen.modelsDigest) return;
+    // Right after a start, LiteLLM serves before it has loaded the models from its database.
+    if (Date.now() > deadline || models.length > seen.models) {
+      throw new RotationError(
+        failureTypes.wrongKey,
+        `${proxy.url}: found ${models.length} models, expected the ${seen.models} of before the rotation; a model whose credential does not open is dropped silently`,
+      );
+    }
+    await pause(1_000, signal);
+  }
+}
+
+/** Sealed values open with the new key, and none with another. `swapped`: how many there were at the swap. */
+export async function proveValues(
+  database: RotationDatabase,
+  { known, to }: Transition,
+  swapped: number,
+  progress: ReportProgress,
+): Promise<{ values: number; unreadable: number }> {
+  const count = await database.count(to, known, progress);
+  if (count.underOthers > 0 || (swapped > 0 && count.underExpected === 0)) {
+    throw new RotationError(
+      failureTypes.countMismatch,
+      `${database.description}: found ${count.underExpected} values under the key in force and ${count.underOthers} under a previous one; expected all of them under the key in force; look for another LiteLLM on the same database`,
+    );
+  }
+  return { values: count.underExpected, unreadable: count.unreadable };
+}
+
+function isCanary(model: string): boolean {
+  return model.startsWith('litellm-rotate-canary');
+}

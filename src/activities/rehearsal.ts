@@ -1,0 +1,218 @@
+import { callCanary, installCanary } from '../canary/canary.ts';
+import { startEchoEndpoint } from '../canary/echo-endpoint.ts';
+import type { CloneMethod, Rehearsal, SpareLiteLLM } from '../rehearsal/port.ts';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
+import type { Finding } from '../rotation/finding.ts';
+import type { KeyGenerations } from '../rotation/keys.ts';
+import { canarySeed } from './canary.ts';
+import { pause, takeFence, withHeartbeat } from './context.ts';
+import { generationsOf, secretsOf, transitionOf } from './generations.ts';
+import type { Job, Ports, Target } from './ports.ts';
+import { proveKeys, proveModels, proveValues, type SeenModels } from './proofs.ts';
+
+const pollMs = 500;
+const failureLines = 15;
+/** LiteLLM is ready when its database answers, so its sessions are there already. */
+const sessionsTimeoutMs = 10_000;
+
+/** The rehearsal: all of the rotation on a clone, and a LiteLLM that nobody calls. The service is not touched. */
+export function createRehearsalActivities(ports: Ports) {
+  return {
+    /** Whether it can be held. A target without a place for it is a finding. */
+    async inspectRehearsal(job: Job): Promise<{ description: string; findings: readonly Finding[] }> {
+      const { rehearsal } = ports.target(job.target);
+      return withHeartbeat(async () =>
+        rehearsal === undefined
+          ? { description: 'nowhere', findings: [noRehearsal(job)] }
+          : { description: rehearsal.description, findings: await rehearsal.inspect() },
+      );
+    },
+
+    /** Makes the clone anew. */
+    async cloneDatabase(job: Job): Promise<{ clone: CloneMethod; ms: number }> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (signal) => {
+        const fence = await takeFence(target.database, job.rotation);
+        const rehearsal = rehearsalOf(target);
+        const since = performance.now();
+        const clone = await rehearsal.clone(fence, signal);
+        return { clone, ms: elapsed(since) };
+      });
+    },
+
+    /** Stage, swap and scan on the clone, as they will be on the target. */
+    async rotateClone(
+      job: Job & { expected: number },
+    ): Promise<{ values: number; rows: number; stageMs: number; swapMs: number }> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (signal, progress) => {
+        const generations = await generationsOf(target, job);
+        const transition = transitionOf(target, generations);
+        const master = { from: generations.previous.master, to: generations.pending.master };
+        const clone = rehearsalOf(target).open(job.rotation);
+        try {
+          await clone.prepareJournal();
+          await clone.acquireLease({ ...job, workflowId: 'rehearsal', runId: '' });
+          const fence = await takeFence(clone, job.rotation);
+          const report: typeof progress = (step) => progress({ total: job.expected, ...step });
+          const staging = performance.now();
+          await clone.stage(transition, fence, report, signal);
+          const swapping = performance.now();
+          const { values, rows } = await clone.swap(transition, master, fence, progress);
+          const swapMs = elapsed(swapping);
+          signal.throwIfAborted();
+          await proveValues(clone, transition, values, progress);
+          return { values, rows, stageMs: Math.round(swapping - staging), swapMs };
+        } finally {
+          await clone.close();
+        }
+      });
+    },
+
+    /**
+     * Boots LiteLLM on the clone with the pending keys, holds the verification, and ends it. One activity, as the process
+     * must not outlive whoever watches it; one whose worker was killed is found and ended by the next attempt.
+     */
+    async proveClone(
+      job: Job & SeenModels & { tolerate: boolean },
+    ): Promise<{ startMs: number; stopMs: number }> {
+      const target = ports.target(job.target);
+      return withHeartbeat(async (signal) => {
+        const generations = await generationsOf(target, job);
+        const rehearsal = rehearsalOf(target);
+        await rehearsal.quieten(job.rotation);
+        const since = performance.now();
+        const spare = await rehearsal.boot(job.rotation, generations.pending, signal);
+        let startMs: number;
+        try {
+          await untilReady(spare, rehearsal, signal);
+          startMs = elapsed(since);
+          await proveOnClone(rehearsal, job, signal);
+          await proveKeys(spare.proxy, generations, 'pending', signal);
+          const { master } = generations.pending;
+          await proveModels(spare.proxy, master, job, rehearsal.readyTimeoutMs, signal);
+          await proveCanary(target, spare, job, generations);
+          await watchOutput(spare, target.timing.observeMs, job.tolerate, signal);
+        } catch (error) {
+          await spare.stop();
+          throw withOutput(error, spare, ports.createRedactor(secretsOf(generations)));
+        }
+        const stopping = performance.now();
+        await spare.stop();
+        return { startMs, stopMs: elapsed(stopping) };
+      });
+    },
+
+    /** Ends what runs on the clone, and drops it. */
+    async destroyClone(job: Job): Promise<{ destroyed: boolean }> {
+      const { rehearsal } = ports.target(job.target);
+      return withHeartbeat(async () => (await rehearsal?.destroy(job.rotation)) ?? { destroyed: false });
+    },
+  };
+}
+
+const elapsed = (since: number): number => Math.round(performance.now() - since);
+
+function noRehearsal({ target }: Job): Finding {
+  return {
+    severity: 'blocking',
+    code: 'no-rehearsal',
+    where: `target ${target} of the worker's configuration`,
+    found: 'no "rehearsal", and one was asked for',
+    expected: 'where to make the clone, and how to start LiteLLM on it',
+    next: 'add rehearsal to the target, as docs/configuration.md has it, or rotate without --rehearse',
+  };
+}
+
+function rehearsalOf({ name, rehearsal }: Target): Rehearsal {
+  if (rehearsal !== undefined) return rehearsal;
+  throw new RotationError(
+    failureTypes.refused,
+    `target ${name}: found no "rehearsal" in the worker's configuration any more; expected the one that preflight saw`,
+  );
+}
+
+async function untilReady(spare: SpareLiteLLM, { readyTimeoutMs }: Rehearsal, signal: AbortSignal) {
+  const deadline = performance.now() + readyTimeoutMs;
+  for (;;) {
+    const ended = spare.ended();
+    if (ended !== undefined) throw notReady(spare, `that the LiteLLM of the rehearsal ${ended}`);
+    const { ready, detail } = await spare.proxy.readiness();
+    if (ready) return;
+    if (performance.now() > deadline) {
+      throw notReady(spare, `${detail}, not ready ${readyTimeoutMs / 1000} s after the rehearsal's start`);
+    }
+    await pause(pollMs, signal);
+  }
+}
+
+function notReady({ proxy }: SpareLiteLLM, found: string): RotationError {
+  return new RotationError(
+    failureTypes.serviceFailed,
+    `${proxy.url}: found ${found}; expected it to serve on the clone with the new keys; correct rehearsal.start, or mend what its output says`,
+  );
+}
+
+/** Nothing is stored through the spare LiteLLM before this: its configuration may lead it to the target's own database. */
+async function proveOnClone(rehearsal: Rehearsal, { rotation }: Job, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + sessionsTimeoutMs;
+  while ((await rehearsal.sessions(rotation)) === 0) {
+    if (performance.now() > deadline) {
+      throw new RotationError(
+        failureTypes.refused,
+        `${rehearsal.description}: found no session of LiteLLM's on the clone, so it is connected to another database; expected the one of its DATABASE_URL; take database_url out of its configuration, and what sets DATABASE_URL out of rehearsal.start`,
+      );
+    }
+    await pause(pollMs, signal);
+  }
+}
+
+/** A canary of the clone's own: stored through the spare LiteLLM, and called with what it has stored. */
+async function proveCanary(
+  target: Target,
+  { proxy }: SpareLiteLLM,
+  { rotation }: Job,
+  generations: KeyGenerations,
+): Promise<void> {
+  const endpoint = await startEchoEndpoint({ host: target.canary.host, port: target.canary.port });
+  try {
+    const canary = { proxy, seed: canarySeed(generations), rotation: `rehearsal of ${rotation}` };
+    const endpointUrl = target.canary.url ?? endpoint.url;
+    await installCanary({ ...canary, endpointUrl, masterKey: generations.pending.master });
+    await callCanary({ ...canary, endpoint });
+  } finally {
+    await endpoint.close();
+  }
+}
+
+/** LiteLLM reads its database anew now and then: values that do not open show within `ms`. */
+async function watchOutput(
+  spare: SpareLiteLLM,
+  ms: number,
+  tolerate: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const deadline = performance.now() + ms; ; await pause(pollMs, signal)) {
+    const ended = spare.ended();
+    if (ended !== undefined) throw notReady(spare, `that the LiteLLM of the rehearsal ${ended}`);
+    const errors = spare.decryptionErrors();
+    if (errors > 0 && !tolerate) {
+      throw new RotationError(
+        failureTypes.wrongKey,
+        `${spare.proxy.url}: found ${errors} decryption errors in the output of the rehearsal's LiteLLM, expected none; see docs/runbook.md, "decryption errors"`,
+      );
+    }
+    if (performance.now() >= deadline) return;
+  }
+}
+
+/** A LiteLLM that does not come up says why; the last lines, without secrets, belong to the failure. */
+function withOutput(error: unknown, spare: SpareLiteLLM, redact: (line: string) => string): unknown {
+  const lines = spare.lastLines().slice(-failureLines);
+  if (!(error instanceof RotationError) || error.type !== failureTypes.serviceFailed || lines.length === 0)
+    return error;
+  return new RotationError(
+    error.type,
+    [error.message, 'last lines of its output:', ...lines.map((line) => `  ${redact(line)}`)].join('\n'),
+  );
+}

@@ -1,0 +1,152 @@
+import { escapeIdentifier, type ClientBase } from 'pg';
+import { readCatalog } from '../reencryption/catalog.ts';
+import { applicationName, type Connections } from '../reencryption/connection.ts';
+import { sqlState } from '../reencryption/database-error.ts';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
+import type { Fence } from '../rotation/fence.ts';
+import type { Secret } from '../rotation/secret.ts';
+import { addressOf, cloneName, withDatabase } from './connection-string.ts';
+import { dumpAndRestore } from './dump.ts';
+import type { CloneMethod } from './port.ts';
+
+export interface CloneOptions {
+  readonly source: { readonly connections: Connections; readonly connectionString: Secret };
+  /** The server that the clone is made on, by any database of it. */
+  readonly server: { readonly connections: Connections; readonly connectionString: Secret };
+  /** `auto`: by template while nobody but us is connected, else by dump. */
+  readonly method: CloneMethod | 'auto';
+  readonly schema: string;
+}
+
+/** Makes the clone of a rotation. What an earlier attempt has left of it must be gone. */
+export async function makeClone(
+  options: CloneOptions,
+  fence: Fence,
+  signal: AbortSignal,
+): Promise<CloneMethod> {
+  const name = cloneName(fence.rotation);
+  if (options.method !== 'dump') {
+    const made = await tryTemplate(options, name, fence);
+    if (made) return 'template';
+    if (options.method === 'template') throw sessionsInTheWay(options);
+  }
+  await create(options, fence, `create database ${escapeIdentifier(name)} template template0`);
+  await dump(options, name, signal);
+  return 'dump';
+}
+
+/** Drops a rotation's clone, with the sessions on it. Resolves with whether there was one. */
+export async function dropClone({ connections }: CloneOptions['server'], rotation: string): Promise<boolean> {
+  const there = await cloneExists({ connections }, rotation);
+  const name = cloneName(rotation);
+  try {
+    await connections.session('destroying the clone', (client) =>
+      client.query(`drop database if exists ${escapeIdentifier(name)} with (force)`),
+    );
+  } catch (error) {
+    if (sqlState(error) !== '42501') throw error;
+    // To be tried again: a session of a superuser's, such as a monitor's, ends by itself.
+    throw new RotationError(
+      failureTypes.databaseFailed,
+      `database ${name}: found a session, or an owner, that the role of the rehearsal may not end; expected neither, so that the clone can be destroyed; end the session, or drop the database as a superuser`,
+    );
+  }
+  return there;
+}
+
+export function cloneExists(
+  { connections }: Pick<CloneOptions['server'], 'connections'>,
+  rotation: string,
+): Promise<boolean> {
+  return connections.session('looking for the clone', async (client) => {
+    const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [
+      cloneName(rotation),
+    ]);
+    return rowCount !== 0;
+  });
+}
+
+/** Whether the template could be copied; not where somebody is connected to it, or the role may not. */
+async function tryTemplate(options: CloneOptions, name: string, fence: Fence): Promise<boolean> {
+  const [source, server] = [
+    addressOf(options.source.connectionString),
+    addressOf(options.server.connectionString),
+  ];
+  if (source.host !== server.host || source.port !== server.port) return false;
+  const { connections } = options.server;
+  if (!(await connections.session('looking for sessions', (client) => isFree(client, source.database))))
+    return false;
+  try {
+    const template = escapeIdentifier(source.database);
+    await create(options, fence, `create database ${escapeIdentifier(name)} template ${template}`);
+    return true;
+  } catch (error) {
+    // object_in_use: somebody connected meanwhile. insufficient_privilege: not the owner of the template.
+    if (options.method === 'auto' && ['55006', '42501'].includes(sqlState(error) ?? '')) return false;
+    throw error;
+  }
+}
+
+const othersSessions = `
+  select 1 from pg_stat_activity
+  where datname = $1 and coalesce(backend_type, 'client backend') = 'client backend'
+    and application_name is distinct from '${applicationName}' limit 1`;
+// The pool opens new ones when it needs them.
+const endOurIdleSessions = `
+  select pg_terminate_backend(pid) from pg_stat_activity
+  where datname = $1 and usename = current_user and application_name = '${applicationName}' and state = 'idle'
+    and pid <> pg_backend_pid()`;
+
+async function isFree(client: ClientBase, database: string): Promise<boolean> {
+  if ((await client.query(othersSessions, [database])).rowCount !== 0) return false;
+  await client.query(endOurIdleSessions, [database]);
+  return true;
+}
+
+/**
+ * Creates the database only as the newest attempt. One that was overtaken while it created it, and so after whoever
+ * ended the rotation looked for it, drops it again.
+ */
+async function create({ server }: CloneOptions, fence: Fence, statement: string): Promise<void> {
+  await fence.assert();
+  await server.connections.session('creating the clone', (client) => client.query(statement));
+  // A new database is open to everybody, however closed its source is.
+  await server.connections.session('closing the clone to others', (client) =>
+    client.query(`revoke all on database ${escapeIdentifier(cloneName(fence.rotation))} from public`),
+  );
+  try {
+    await fence.assert();
+  } catch (error) {
+    await dropClone(server, fence.rotation);
+    throw error;
+  }
+}
+
+async function dump(
+  { source, server, schema }: CloneOptions,
+  name: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const catalog = await source.connections.session('reading the catalog', (client) =>
+    readCatalog(client, schema, []),
+  );
+  const named = (role: (skipped: string) => boolean) =>
+    catalog.filter(({ skipped }) => skipped !== undefined && role(skipped)).map(({ name: table }) => table);
+  await dumpAndRestore(
+    {
+      from: source.connectionString,
+      to: withDatabase(server.connectionString, name, schema),
+      schema,
+      withoutRows: named((skipped) => skipped !== 'foreign table'),
+      without: named((skipped) => skipped === 'foreign table'),
+    },
+    signal,
+  );
+}
+
+function sessionsInTheWay({ source }: CloneOptions): RotationError {
+  return new RotationError(
+    failureTypes.refused,
+    `${source.connections.description}: found sessions of others on it, or a clone wanted on another server, so that it cannot be copied as a template; expected neither; set rehearsal.clone to dump`,
+  );
+}

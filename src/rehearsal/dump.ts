@@ -1,0 +1,106 @@
+import { execa } from 'execa';
+import { pipeline } from 'node:stream/promises';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
+import type { Secret } from '../rotation/secret.ts';
+import { programPath, run, succeeded } from '../services/host.ts';
+import { libpqEnvironment } from './connection-string.ts';
+
+export interface DumpOptions {
+  readonly from: Secret;
+  readonly to: Secret;
+  readonly schema: string;
+  /** Tables that come without their rows: request logs and usage counters. */
+  readonly withoutRows: readonly string[];
+  /** Tables that do not come at all: their rows are on another server. */
+  readonly without: readonly string[];
+}
+
+/**
+ * Copies LiteLLM's schema into an empty database, through a pipe: nothing of it is on this machine's disk. All that is
+ * copied belongs to the role of `to`. Sessions of others go on, and a writer does not wait for it.
+ */
+export async function dumpAndRestore(options: DumpOptions, signal: AbortSignal): Promise<void> {
+  const { schema } = options;
+  const dump = start(
+    'pg_dump',
+    [
+      '--format=custom',
+      '--compress=0',
+      '--no-owner',
+      '--no-privileges',
+      '--no-publications',
+      '--no-subscriptions',
+      `--schema=${pattern(schema)}`,
+      ...options.withoutRows.map((table) => `--exclude-table-data=${pattern(schema)}.${pattern(table)}`),
+      ...options.without.map((table) => `--exclude-table=${pattern(schema)}.${pattern(table)}`),
+    ],
+    options.from,
+    signal,
+  );
+  const target = libpqEnvironment(options.to).PGDATABASE ?? '';
+  const restore = start(
+    'pg_restore',
+    ['--no-owner', '--no-privileges', '--exit-on-error', `--schema=${schema}`, `--dbname=${target}`],
+    options.to,
+    signal,
+  );
+  // One that ends early breaks the pipe; how each ended is what counts.
+  const piped = pipeline(dump.stdout, restore.stdin).catch(() => undefined);
+  const [dumped, restored] = await Promise.all([dump, restore, piped]);
+  signal.throwIfAborted();
+  // A reader that is gone ends the writer, too: then the reader's own words say why.
+  if (restored.failed && !(dumped.failed && dumped.stderr !== '')) throw failed('pg_restore', restored);
+  if (dumped.failed) throw failed('pg_dump', dumped);
+}
+
+/** The major version of `pg_dump`, or undefined where it cannot be run. */
+export async function pgDumpVersion(): Promise<number | undefined> {
+  const outcome = await run('pg_dump', ['--version'], { timeoutMs: 10_000 });
+  const major = /\) (\d+)/.exec(outcome.stdout)?.[1];
+  return succeeded(outcome) && major !== undefined ? Number(major) : undefined;
+}
+
+function start(program: string, args: readonly string[], connectionString: Secret, signal: AbortSignal) {
+  return execa(program, args, {
+    stdin: 'pipe',
+    stdout: 'pipe',
+    stderr: 'pipe',
+    buffer: { stdout: false, stderr: true },
+    encoding: 'utf8',
+    reject: false,
+    extendEnv: false,
+    env: { PATH: programPath, LC_ALL: 'C', ...libpqEnvironment(connectionString) },
+    cancelSignal: signal,
+    forceKillAfterDelay: 2_000,
+  });
+}
+
+/** In the patterns of pg_dump, a name in quotes stands for itself. */
+function pattern(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** What these programs say is shown only where it is known to hold no row. */
+const harmless =
+  /permission denied for [a-z ]+ "?[\w-]+"?|server version mismatch|Connection refused|password authentication failed|No space left on device|disk full|(?:role|schema|extension|type|relation) "[\w.-]+" (?:does not exist|already exists|is not available)|canceling statement due to [a-z ]+/i;
+
+/** What is read of how one of them ended. */
+interface Ended {
+  readonly stderr: string;
+  readonly code?: string | undefined;
+  readonly exitCode?: number | undefined;
+}
+
+function failed(program: string, { stderr, code, exitCode }: Ended): RotationError {
+  if (code === 'ENOENT') {
+    return new RotationError(
+      failureTypes.refused,
+      `${program}: found no such program on this host; expected the client programs of Postgres; install them (Debian: postgresql-client)`,
+    );
+  }
+  const words = harmless.exec(stderr)?.[0];
+  return new RotationError(
+    failureTypes.databaseFailed,
+    `${program} ended with ${exitCode ?? code ?? 'a signal'}${words === undefined ? '; what it said is withheld, as it could hold a row' : `: ${words}`}; expected a whole copy of LiteLLM's schema; run it by hand to see more`,
+  );
+}

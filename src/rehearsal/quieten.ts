@@ -1,0 +1,26 @@
+import type { Connections } from '../reencryption/connection.ts';
+
+/**
+ * Settings by which LiteLLM reaches out as soon as it has read them: a cache that it shares with the service (and through
+ * which it would take over the service's spend), callbacks, alerts, exports of what was spent. Providers are asked only
+ * when it is called, and nobody calls it.
+ * Source: LiteLLM 1.106.2, proxy/proxy_server.py (`_update_config_from_db`, `_init_cache_settings_in_db`).
+ */
+const tables = ['LiteLLM_CacheConfig', 'LiteLLM_Config'] as const;
+const statements: Readonly<Record<(typeof tables)[number], string>> = {
+  LiteLLM_CacheConfig: 'delete from "LiteLLM_CacheConfig"',
+  LiteLLM_Config: `delete from "LiteLLM_Config" where param_name in
+    ('environment_variables', 'litellm_settings', 'general_settings', 'cloudzero_settings', 'vantage_settings')`,
+};
+
+/** Takes them from a clone. They were re-encrypted and counted before, as all others. */
+export function quieten(clone: Connections): Promise<void> {
+  return clone.transaction('taking the settings that reach out from the clone', 'write', async (client) => {
+    for (const table of tables) {
+      const { rows } = await client.query<{ found: boolean }>('select to_regclass($1) is not null as found', [
+        client.escapeIdentifier(table),
+      ]);
+      if (rows[0]?.found === true) await client.query(statements[table]);
+    }
+  });
+}

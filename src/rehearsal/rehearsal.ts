@@ -1,0 +1,162 @@
+import { escapeIdentifier } from 'pg';
+import { createProxy, type ProxyOptions } from '../litellm/proxy.ts';
+import { applicationName, openConnections } from '../reencryption/connection.ts';
+import { journalSchema } from '../reencryption/journal.ts';
+import type { RotationDatabase } from '../reencryption/port.ts';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
+import type { Secret } from '../rotation/secret.ts';
+import { type CloneOptions, cloneExists, dropClone, makeClone } from './clone.ts';
+import { addressOf, cloneName, withDatabase } from './connection-string.ts';
+import { inspectRehearsal } from './inspect.ts';
+import type { Rehearsal } from './port.ts';
+import { quieten } from './quieten.ts';
+import { endSpareProcesses, startSpareProcess } from './spare-process.ts';
+
+export interface RehearsalOptions {
+  /** The target's database, by the worker's own role. */
+  readonly source: Secret;
+  /** Where the clone is made, by a role that may create databases. @default the source's server and role */
+  readonly server?: Secret;
+  readonly schema: string;
+  readonly clone: CloneOptions['method'];
+  /** Runs LiteLLM in the foreground; `{port}` in an argument stands for the port. */
+  readonly start: readonly string[];
+  readonly port: number;
+  readonly paths?: ProxyOptions['paths'];
+  readonly cwd?: string;
+  /** Beside PATH, HOME, the keys and DATABASE_URL: all that LiteLLM gets. Not for secrets. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** The variables that LiteLLM, and copies of it in its configuration, read the keys by. */
+  readonly variables: { readonly master: readonly string[]; readonly salt: readonly string[] };
+  readonly readyTimeoutMs: number;
+  readonly always: boolean;
+  /** Our view of the database of a connection string, whose role LiteLLM connects as. */
+  readonly openDatabase: (connectionString: Secret, proxyRole: string) => RotationDatabase;
+}
+
+/**
+ * What keeps a spare LiteLLM to itself, where the configuration does not say otherwise. Its models are in the database;
+ * it asks no provider for the state of batches, and tells nobody that it runs.
+ * Source: LiteLLM 1.106.2, proxy/proxy_server.py and constants.py.
+ */
+const quiet = {
+  STORE_MODEL_IN_DB: 'True',
+  PROXY_BATCH_POLLING_ENABLED: 'false',
+  LITELLM_KEY_ROTATION_ENABLED: 'false',
+  LITELLM_TELEMETRY: 'False',
+  LITELLM_LOCAL_MODEL_COST_MAP: 'True',
+  DISABLE_ADMIN_UI: 'True',
+};
+
+/** The rehearsals of one target. Connects to nothing before it is asked to. */
+export function createRehearsal(options: RehearsalOptions): Rehearsal {
+  const { source, server = source, schema, port } = options;
+  const cloning: CloneOptions = {
+    source: { connectionString: source, connections: openConnections({ connectionString: source, schema }) },
+    server: { connectionString: server, connections: openConnections({ connectionString: server }) },
+    method: options.clone,
+    schema,
+  };
+  const { host, port: serverPort, user } = addressOf(server);
+  const urlOf = (rotation: string) => withDatabase(server, cloneName(rotation), schema);
+  const proxy = createProxy({
+    url: `http://127.0.0.1:${port}`,
+    ...(options.paths === undefined ? {} : { paths: options.paths }),
+  });
+
+  /** A short look at the clone or change of it, by SQL. */
+  async function onClone<T>(
+    rotation: string,
+    use: (connections: ReturnType<typeof openConnections>) => Promise<T>,
+  ): Promise<T> {
+    const connections = openConnections({ connectionString: urlOf(rotation), schema });
+    try {
+      return await use(connections);
+    } finally {
+      await connections.close();
+    }
+  }
+  async function destroy(rotation: string): Promise<boolean> {
+    await endSpareProcesses(cloneName(rotation));
+    return dropClone(cloning.server, rotation);
+  }
+
+  return {
+    description: `a clone on Postgres at ${host}:${serverPort}, LiteLLM on port ${port}`,
+    always: options.always,
+    readyTimeoutMs: options.readyTimeoutMs,
+
+    inspect: () => inspectRehearsal(cloning, { program: options.start[0] ?? '', cwd: options.cwd, proxy }),
+
+    async clone(fence, signal) {
+      await fence.assert();
+      await destroy(fence.rotation);
+      const method = await makeClone(cloning, fence, signal);
+      // A template brings our own journal: its lease and its marker are the source's.
+      await onClone(fence.rotation, (clone) =>
+        clone.session('preparing the clone', (client) =>
+          client.query(`drop schema if exists ${escapeIdentifier(journalSchema)} cascade`),
+        ),
+      );
+      return method;
+    },
+
+    open: (rotation) => options.openDatabase(urlOf(rotation), user),
+
+    quieten: (rotation) => onClone(rotation, quieten),
+
+    async boot(rotation, keys, signal) {
+      const clone = cloneName(rotation);
+      await endSpareProcesses(clone);
+      signal.throwIfAborted();
+      // Or somebody else's answers would be taken for those of the rehearsal.
+      if (await proxy.isListening()) {
+        throw new RotationError(
+          failureTypes.refused,
+          `${proxy.url}: found something that listens there; expected a free port; end it, or change rehearsal.port in the configuration`,
+        );
+      }
+      const [program = '', ...args] = options.start;
+      const child = await startSpareProcess(
+        [program, ...args.map((argument) => argument.replaceAll('{port}', `${port}`))],
+        {
+          clone,
+          environment: {
+            ...quiet,
+            ...options.environment,
+            ...keysOf(options.variables.master, keys.master),
+            ...keysOf(options.variables.salt, keys.salt),
+            DATABASE_URL: urlOf(rotation).reveal(),
+          },
+          ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+        },
+      );
+      return { proxy, ...child };
+    },
+
+    sessions: (rotation) =>
+      onClone(rotation, (clone) =>
+        clone.session('looking for sessions on the clone', async (client) => {
+          const { rows } = await client.query<{ sessions: number }>(sessionsOfOthers);
+          return rows[0]?.sessions ?? 0;
+        }),
+      ),
+
+    exists: (rotation) => cloneExists(cloning.server, rotation),
+
+    destroy: async (rotation) => ({ destroyed: await destroy(rotation) }),
+
+    async close() {
+      await Promise.allSettled([cloning.source.connections.close(), cloning.server.connections.close()]);
+    },
+  };
+}
+
+// Of the role that LiteLLM was given: a monitor may connect to every database that it finds.
+const sessionsOfOthers = `
+  select count(*)::int as sessions from pg_stat_activity
+  where datname = current_database() and usename = current_user and application_name is distinct from '${applicationName}'`;
+
+function keysOf(names: readonly string[], key: Secret | undefined): Record<string, string> {
+  return key === undefined ? {} : Object.fromEntries(names.map((name) => [name, key.reveal()]));
+}
