@@ -167,8 +167,11 @@ test('a rotation is rehearsed on a clone, whose worker is killed in the middle, 
   expect(await callModel(demo.url, seeded.virtualKey)).toBe(200);
   expect(await leftovers(demo)).toEqual([]);
   expect(await journalRest(demo.databaseUrl)).toEqual({ lease: null, staged: 0 });
-  const shown = await lab.cli('status', 'rehearsed');
-  expect(shown.stdout).toMatch(/Rotate the clone: \d+ values in \d+ rows, stage/);
+  const shown = await lab.cli('status', 'rehearsed', '--follow');
+  expect(shown.stderr + shown.stdout).toMatch(/Rotate the clone: \d+ values in \d+ rows, stage/);
+  expect(shown.stdout).toMatch(
+    /rehearsal {3}\d+ values on a clone \(by dump, [\d.]+ s\); stage [\d.]+ s, stop [\d.]+ s, swap [\d.]+ s, start [\d.]+ s/,
+  );
 
   for (const secret of [master, await valueIn(demo.keyFile, 'LITELLM_SALT_KEY'), demo.keys.master]) {
     expect(await readFile(worker.log, 'utf8')).not.toContain(secret);
