@@ -10,7 +10,6 @@ import {
   complete,
   cutover,
   fence,
-  preflight,
   release,
   type Rotation,
   type Staged,
@@ -18,6 +17,7 @@ import {
   start,
   verify,
 } from './phases.ts';
+import { preflight } from './preflight.ts';
 import { Pausing } from './pausing.ts';
 import { looks } from './policies.ts';
 import { Progress } from './progress.ts';
