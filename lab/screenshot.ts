@@ -117,7 +117,7 @@ async function photograph(
   await page.waitForTimeout(2_000);
   const head = await page.getByText('Back to Workflows').boundingBox();
   const axis = await page
-    .getByText(/^\d+s$/)
+    .getByText(/^(\d+(m|s|ms) ?)+$/)
     .last()
     .boundingBox();
   if (head === null || axis === null) throw new Error(`${address}: found no timeline on the page`);
