@@ -11,7 +11,7 @@ import type { Job, Ports, Target } from './ports.ts';
 import { proveKeys, proveModels, proveValues, type SeenModels } from './proofs.ts';
 
 const pollMs = 500;
-const failureLines = 15;
+const failureLines = 30;
 /** LiteLLM is ready when its database answers, so its sessions are there already. */
 const sessionsTimeoutMs = 10_000;
 

@@ -7,7 +7,7 @@ import type { Job, Ports, Target } from './ports.ts';
 import { logLines } from './preflight.ts';
 
 const pollMs = 500;
-const failureLines = 15;
+const failureLines = 30;
 
 /** The service: stopped and proved stopped, started once and proved ready. */
 export function createServiceActivities(ports: Ports) {
