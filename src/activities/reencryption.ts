@@ -5,7 +5,7 @@ import type { ReportProgress } from '../rotation/fence.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import { createRowList } from '../rotation/inventory.ts';
 import { signingKey } from '../rotation/keys.ts';
-import type { ReencryptionPlan, ReencryptionRequest, ReencryptionResult } from '../rotation/reencryption.ts';
+import type { ReencryptionCounts, ReencryptionPlan, ReencryptionRequest } from '../rotation/reencryption.ts';
 import { takeFence, withHeartbeat } from './context.ts';
 import type { Job, Ports, Target } from './ports.ts';
 import { refusal } from './preflight.ts';
@@ -50,7 +50,7 @@ export function createReencryptionActivities(ports: Ports) {
     },
 
     /** What is left, counted as the plan was. */
-    async countRemaining(job: ReencryptionJob): Promise<ReencryptionResult['remaining']> {
+    async countRemaining(job: ReencryptionJob): Promise<ReencryptionCounts> {
       const target = ports.target(job.target);
       return withHeartbeat(async (_signal, progress) => {
         const { repairs: _, ...counted } = await surveyValues(target, job, progress);

@@ -3,7 +3,7 @@ import type { ValueInventory } from '../rotation/inventory.ts';
 import { workflowTypes } from '../workflows/messages.ts';
 import { exitCodes } from './exit.ts';
 import { resultOf } from './following.ts';
-import { kindOf, placeOf, renderSkipped, table } from './rendering.ts';
+import { kindOf, placeOf, renderRows, renderSkipped, table } from './rendering.ts';
 import { withClient } from './temporal-client.ts';
 
 export interface InventoryOptions {
@@ -31,15 +31,9 @@ export async function inventory(target: string, options: InventoryOptions): Prom
 function render(found: ValueInventory): string {
   const { description, lines, values, rows, columns, skipped, listed, unlisted } = found;
   const cells = lines.map((line) => [placeOf(line), ...kindOf(line)]);
-  const places = (listed ?? []).map((line) => [
-    placeOf(line),
-    line.row === '' ? '(no primary key)' : line.row,
-    ...kindOf(line),
-  ]);
   return [
     `${description}: ${values} sealed values in ${rows} rows and ${columns} columns`,
     ...[...table(cells), ...renderSkipped(skipped)].map((line) => `  ${line}`),
-    ...(places.length === 0 ? [] : ['rows', ...table(places).map((line) => `  ${line}`)]),
-    ...(unlisted === 0 ? [] : [`  and ${unlisted} more`]),
+    ...renderRows(listed ?? [], unlisted),
   ].join('\n');
 }

@@ -10,14 +10,14 @@ import { failureTypes } from '../rotation/failure.ts';
 import {
   parseReencryptionRequest,
   type ReencryptedValues,
-  type ReencryptionPlan,
+  type ReencryptionCounts,
   type ReencryptionResult,
   type UpgradeFormat,
 } from '../rotation/reencryption.ts';
 import { workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
 import { follow, type Followed } from './following.ts';
-import { kindOf, placeOf, seconds, table } from './rendering.ts';
+import { placeOf, renderRows, seconds, table } from './rendering.ts';
 import { withClient } from './temporal-client.ts';
 
 export interface ReencryptOptions {
@@ -105,7 +105,7 @@ export function describeReencryption(result: ReencryptionResult): string {
     return [
       `${plan.description}: ${plan.values} values to seal anew, ${describeFormats(plan)}`,
       ...renderLines(plan.lines),
-      ...renderRows(plan),
+      ...renderRows(plan.listed, plan.unlisted),
       ...renderLeftAlone(plan),
       `plan ${plan.digest}`,
       ...(requested.repairSealedTwice
@@ -120,13 +120,13 @@ export function describeReencryption(result: ReencryptionResult): string {
   ].join('\n');
 }
 
-function describeFormats({ formats }: Pick<ReencryptionPlan, 'formats'>): string {
+function describeFormats({ formats }: ReencryptionCounts): string {
   return `under the current key ${formats.legacy} legacy, ${formats.v2} v2, ${formats.v3} v3`;
 }
 
 function renderLines(lines: readonly ReencryptedValues[]): string[] {
   const cells = lines.map(({ table: name, column, verdict, layers, format, becomes, marker, values }) => [
-    `${name}.${column}`,
+    placeOf({ table: name, column }),
     `${values}`,
     `${marker}${format}`,
     layers.join(' over '),
@@ -135,15 +135,7 @@ function renderLines(lines: readonly ReencryptedValues[]): string[] {
   return table(cells).map((line) => `  ${line}`);
 }
 
-function renderRows({ listed, unlisted }: ReencryptionPlan): string[] {
-  const cells = listed.map((line) => [placeOf(line), line.row, ...kindOf(line)]);
-  return [
-    ...(cells.length === 0 ? [] : ['rows', ...table(cells).map((line) => `  ${line}`)]),
-    ...(unlisted === 0 ? [] : [`  and ${unlisted} more`]),
-  ];
-}
-
-const reasons: Record<keyof ReencryptionPlan['leftAlone'], string> = {
+const reasons: Record<keyof ReencryptionCounts['leftAlone'], string> = {
   sealedTwice: 'sealed twice: see --repair-sealed-twice, or a layer opens with no known key',
   underOtherKeys: 'under another known key: a rotation carries them over',
   unreadable: 'open with no known key',
@@ -151,7 +143,7 @@ const reasons: Record<keyof ReencryptionPlan['leftAlone'], string> = {
   withoutKey: 'in tables without a primary key',
 };
 
-function renderLeftAlone({ leftAlone }: Pick<ReencryptionPlan, 'leftAlone'>): string[] {
+function renderLeftAlone({ leftAlone }: ReencryptionCounts): string[] {
   return Object.entries(reasons)
     .map(([name, reason]) => ({ reason, values: leftAlone[name as keyof typeof reasons] }))
     .filter(({ values }) => values > 0)

@@ -1,5 +1,6 @@
 import { styleText } from 'node:util';
 import type { Finding } from '../rotation/finding.ts';
+import type { SealedRow } from '../rotation/inventory.ts';
 import type { Plan, PlannedValues } from '../rotation/plan.ts';
 import type { Step } from '../rotation/status.ts';
 
@@ -59,7 +60,8 @@ export function renderPlan(plan: Plan): string {
   ].join('\n');
 }
 
-export const placeOf = ({ table: name, column }: PlannedValues): string => `${name}.${column}`;
+export const placeOf = ({ table: name, column }: Pick<PlannedValues, 'table' | 'column'>): string =>
+  `${name}.${column}`;
 
 /** How many, and what they are: the cells of a table's row. */
 export function kindOf({ values, marker, format, key, remark }: PlannedValues): string[] {
@@ -73,6 +75,19 @@ export function renderSkipped(skipped: Plan['database']['skipped']): string[] {
   return [
     ...filled.map(({ table: name, why, rows }) => `skipped ${name} (about ${rows} rows): ${why}`),
     ...(empty === 0 ? [] : [`skipped ${empty} empty request logs and usage counters`]),
+  ];
+}
+
+/** Rows that hold sealed values, as far as they are listed. */
+export function renderRows(listed: readonly SealedRow[], unlisted: number): string[] {
+  const cells = listed.map((line) => [
+    placeOf(line),
+    line.row === '' ? '(no primary key)' : line.row,
+    ...kindOf(line),
+  ]);
+  return [
+    ...(cells.length === 0 ? [] : ['rows', ...table(cells).map((line) => `  ${line}`)]),
+    ...(unlisted === 0 ? [] : [`  and ${unlisted} more`]),
   ];
 }
 

@@ -2,11 +2,11 @@ import type pg from 'pg';
 import type { ReportProgress } from '../rotation/fence.ts';
 import type { NamedKey } from '../rotation/keys.ts';
 import { readCatalog, searched, type Relation } from './catalog.ts';
-import { visitStrings } from './cell.ts';
 import { createClassifier } from './classify.ts';
 import type { Connections } from './connection.ts';
 import type { SealCount } from './port.ts';
 import { pages, selectCandidates, withRows } from './scan.ts';
+import { visitCells } from './visit-cells.ts';
 
 /**
  * Opens every candidate. A value that is sealed more than once counts under `others` when any of its layers does: it
@@ -27,17 +27,13 @@ export async function countSealed(
   for (const relation of await withRows(client, relations)) {
     for await (const page of pages(client, selectCandidates(relation, relation.columns))) {
       for (const row of page) {
-        for (const [index, { shape }] of relation.columns.entries()) {
-          const cell = row[(relation.key?.length ?? 0) + index];
-          if (cell == null) continue;
-          visitStrings(cell, shape, (text) => {
-            const found = classify(text);
-            if (found === undefined || found.marker === 'resp_') return;
-            if (found.layers.length === 0) count.unreadable += 1;
-            else if (found.layers.every((label) => label === 'expected')) count.underExpected += 1;
-            else count.underOthers += 1;
-          });
-        }
+        visitCells(relation.columns, row.slice(relation.key?.length ?? 0), (text) => {
+          const found = classify(text);
+          if (found === undefined || found.marker === 'resp_') return;
+          if (found.layers.length === 0) count.unreadable += 1;
+          else if (found.layers.every((label) => label === 'expected')) count.underExpected += 1;
+          else count.underOthers += 1;
+        });
       }
       progress?.({ done: count.underExpected + count.underOthers, note: relation.name });
     }

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { ReportProgress } from '../rotation/fence.ts';
+import type { ReencryptedValues } from '../rotation/reencryption.ts';
 import { readCatalog, type Relation } from './catalog.ts';
-import { visitStrings } from './cell.ts';
 import type { Connections } from './connection.ts';
 import { createImprover, type Judged, type Verdict } from './improver.ts';
-import type { ImprovableLine, Improvement, ImprovementSurvey, RotationDatabase } from './port.ts';
+import type { Improvement, ImprovementSurvey, RotationDatabase } from './port.ts';
 import { pages, selectCandidates, withRows } from './scan.ts';
+import { visitCells } from './visit-cells.ts';
 
 type Visit = Parameters<RotationDatabase['surveyImprovement']>[2];
 
@@ -27,14 +28,10 @@ export function surveyImprovement(
       for await (const page of pages(client, selectCandidates(relation, relation.columns))) {
         for (const row of page) {
           const key = names.map(({ name }, at) => ({ name, value: row[at] ?? '' }));
-          for (const [index, column] of relation.columns.entries()) {
-            const cell = row[names.length + index];
-            if (cell == null) continue;
-            visitStrings(cell, column.shape, (text) => {
-              const judged = improver.judge(text);
-              if (judged !== undefined) tally.count(relation, column, judged, key, text);
-            });
-          }
+          visitCells(relation.columns, row.slice(names.length), (text, column) => {
+            const judged = improver.judge(text);
+            if (judged !== undefined) tally.count(relation, column, judged, key, text);
+          });
         }
         progress({ done: tally.seen, note: relation.name });
       }
@@ -51,7 +48,7 @@ const reasons = {
 } as const satisfies Partial<Record<Verdict, string>>;
 
 function createTally(visit: Visit) {
-  const lines = new Map<string, ImprovableLine>();
+  const lines = new Map<string, ReencryptedValues>();
   const formats = { legacy: 0, v2: 0, v3: 0 };
   const leftAlone = { sealedTwice: 0, underOtherKeys: 0, unreadable: 0, ids: 0, withoutKey: 0 };
   let seen = 0;
@@ -103,5 +100,5 @@ function createTally(visit: Visit) {
 const digestOf = (place: unknown): bigint =>
   BigInt(`0x${createHash('sha256').update(JSON.stringify(place)).digest('hex')}`);
 
-const order = ({ table, column, verdict, layers, format }: ImprovableLine): string =>
+const order = ({ table, column, verdict, layers, format }: ReencryptedValues): string =>
   [table, column, verdict, layers.join(), format].join('\t');

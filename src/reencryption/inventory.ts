@@ -4,12 +4,12 @@ import type { Finding } from '../rotation/finding.ts';
 import type { NamedKey } from '../rotation/keys.ts';
 import type { Secret } from '../rotation/secret.ts';
 import { quote, readCatalog, type Relation } from './catalog.ts';
-import { visitStrings } from './cell.ts';
 import { createClassifier, type Classified } from './classify.ts';
 import type { Connections } from './connection.ts';
 import { findTokenRow } from './master-token.ts';
 import type { Inventory, InventoryLine, VisitValue } from './port.ts';
 import { pages, selectCandidates, withRows } from './scan.ts';
+import { visitCells } from './visit-cells.ts';
 
 /** A request log up to this size is searched for ids that clients hold; a larger one would hold preflight up. */
 const cheapLogBytes = 256 * 1024 * 1024;
@@ -88,17 +88,13 @@ function classifyRow(
   found: (line: InventoryLine) => void,
 ): number {
   let carried = 0;
-  for (const [index, { name, shape, fixed }] of relation.columns.entries()) {
-    const cell = cells[index];
-    if (cell == null) continue;
-    visitStrings(cell, shape, (text) => {
-      const classified = classify(text);
-      if (classified === undefined) return;
-      const line = lineOf(relation.name, name, classified, fixed);
-      found(line);
-      if (isCarriedOver(line)) carried += 1;
-    });
-  }
+  visitCells(relation.columns, cells, (text, { name, fixed }) => {
+    const classified = classify(text);
+    if (classified === undefined) return;
+    const line = lineOf(relation.name, name, classified, fixed);
+    found(line);
+    if (isCarriedOver(line)) carried += 1;
+  });
   return carried;
 }
 

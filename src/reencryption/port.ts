@@ -2,6 +2,7 @@ import type { Fence, ReportProgress } from '../rotation/fence.ts';
 import type { Finding } from '../rotation/finding.ts';
 import type { NamedKey } from '../rotation/keys.ts';
 import type { MeasuredOutage } from '../rotation/outage.ts';
+import type { ReencryptedValues, ReencryptionCounts } from '../rotation/reencryption.ts';
 import type { Secret } from '../rotation/secret.ts';
 
 /** Who holds the lease of a database. */
@@ -103,36 +104,7 @@ export interface Improvement {
   readonly repairSealedTwice: boolean;
 }
 
-/** Values of one column that a re-encryption in place would rewrite in the same way. */
-export interface ImprovableLine {
-  readonly table: string;
-  readonly column: string;
-  readonly verdict: 'upgrade' | 'repair';
-  /** The labels of the keys of its layers, outermost first. */
-  readonly layers: readonly string[];
-  readonly format: 'legacy' | 'v2' | 'v3';
-  readonly becomes: 'legacy' | 'v2' | 'v3';
-  readonly marker: '' | 'litellm_enc::' | 'resp_';
-  readonly values: number;
-}
-
-export interface ImprovementSurvey {
-  readonly lines: readonly ImprovableLine[];
-  /** Values in `lines`. */
-  readonly values: number;
-  /** Values sealed once, under `sealing`, by format. */
-  readonly formats: Readonly<Record<'legacy' | 'v2' | 'v3', number>>;
-  /** Values that are not rewritten, whatever is asked, by the reason. */
-  readonly leftAlone: {
-    /** Not asked for, or with a layer that no known key opens. */
-    readonly sealedTwice: number;
-    readonly underOtherKeys: number;
-    readonly unreadable: number;
-    /** Ids that clients hold, and values in columns that name rows. */
-    readonly ids: number;
-    /** In tables in which a row cannot be found again. */
-    readonly withoutKey: number;
-  };
+export interface ImprovementSurvey extends ReencryptionCounts {
   /** SHA-256 (hex) of the values that would be repaired, with their places; the same in whatever order they are read. */
   readonly repairs: string;
 }
@@ -184,7 +156,10 @@ export interface RotationDatabase {
   surveyImprovement(
     asked: Improvement,
     progress: ReportProgress,
-    visit?: (line: ImprovableLine, key: readonly { readonly name: string; readonly value: string }[]) => void,
+    visit?: (
+      line: ReencryptedValues,
+      key: readonly { readonly name: string; readonly value: string }[],
+    ) => void,
   ): Promise<ImprovementSurvey>;
   /**
    * Seals values again where they stand, while LiteLLM serves: small transactions, each cell on the condition that it is

@@ -31,21 +31,27 @@ export interface ReencryptedValues {
 }
 
 /** How the stored values are, as far as a re-encryption under the same key is concerned. Holds no value and no key. */
-export interface ReencryptionPlan {
-  readonly description: string;
+export interface ReencryptionCounts {
   readonly lines: readonly ReencryptedValues[];
   /** Values in `lines`. */
   readonly values: number;
   /** Values sealed once, under the key in force, by format. */
   readonly formats: Readonly<Record<'legacy' | 'v2' | 'v3', number>>;
-  /** Values that stay as they are, by the reason. */
+  /** Values that stay as they are, whatever is asked, by the reason. */
   readonly leftAlone: {
+    /** Not asked for, or with a layer that no known key opens. */
     readonly sealedTwice: number;
     readonly underOtherKeys: number;
     readonly unreadable: number;
+    /** Ids that clients hold, and values in columns that name rows. */
     readonly ids: number;
+    /** In tables in which a row cannot be found again. */
     readonly withoutKey: number;
   };
+}
+
+export interface ReencryptionPlan extends ReencryptionCounts {
+  readonly description: string;
   /** The rows whose values would be repaired, up to a thousand, and how many there are beyond. */
   readonly listed: readonly SealedRow[];
   readonly unlisted: number;
@@ -66,7 +72,7 @@ export interface ReencryptionResult {
     readonly seconds: number;
   } | null;
   /** What was left when it ended; of a dry run, the same as the plan. */
-  readonly remaining: Pick<ReencryptionPlan, 'lines' | 'values' | 'formats' | 'leftAlone'>;
+  readonly remaining: ReencryptionCounts;
   /** One sentence on what is left and what to do about it; null when nothing is. */
   readonly advice: string | null;
 }
@@ -138,7 +144,7 @@ export function changedPlan({ plan }: ReencryptionRequest, { digest }: Reencrypt
 }
 
 /** What to do about values that are left. LiteLLM's names of its settings are those of 1.106 to 1.109. */
-export function adviseOnRemaining({ lines, values }: ReencryptionResult['remaining']): string | null {
+export function adviseOnRemaining({ lines, values }: ReencryptionCounts): string | null {
   if (values === 0) return null;
   const formats = [
     ...new Set(lines.filter(({ verdict }) => verdict === 'upgrade').map(({ becomes }) => becomes)),
