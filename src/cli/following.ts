@@ -24,19 +24,13 @@ export interface Followed<T> {
   detached(workflowId: string): CommandError;
 }
 
-const rotation: Followed<RotationResult> = { resultOf, detached: detachedError };
+export const rotation: Followed<RotationResult> = { resultOf, detached: detachedError };
 
 /**
- * Shows a rotation's steps on stderr as they finish, until it ends. Resolves with its result; throws `CommandError`
- * with the exit code of its ending. Ctrl-C gives up following and leaves the rotation alone.
+ * Shows a workflow's steps on stderr as they finish, until it ends. Resolves with its result; throws `CommandError`
+ * with the exit code of its ending. Ctrl-C gives up following and leaves the workflow alone.
  */
-export function follow(client: Client, workflowId: string): Promise<RotationResult>;
-export function follow<T>(client: Client, workflowId: string, followed: Followed<T>): Promise<T>;
-export async function follow(
-  client: Client,
-  workflowId: string,
-  followed: Followed<unknown> = rotation,
-): Promise<unknown> {
+export async function follow<T>(client: Client, workflowId: string, followed: Followed<T>): Promise<T> {
   const handle = client.workflow.getHandle(workflowId);
   const detached = new AbortController();
   const onInterrupt = () => detached.abort();

@@ -5,7 +5,7 @@ import { describeOutageParts } from '../rotation/rehearsal.ts';
 import type { RotationResult } from '../rotation/status.ts';
 import { workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
-import { follow } from './following.ts';
+import { follow, rotation } from './following.ts';
 import { renderPlan, seconds } from './rendering.ts';
 import { withClient } from './temporal-client.ts';
 
@@ -32,7 +32,7 @@ export async function rotate(target: string, options: RotateOptions): Promise<nu
       process.stdout.write(options.json === true ? `${JSON.stringify({ workflowId })}\n` : `${workflowId}\n`);
       return exitCodes.done;
     }
-    const result = await follow(client, workflowId);
+    const result = await follow(client, workflowId, rotation);
     if (options.json === true) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
     else process.stdout.write(`${describeResult(result)}\n`);
     return result.plan?.blocked === true ? exitCodes.finding : exitCodes.done;

@@ -1,7 +1,17 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import type { ReencryptionResult } from '../rotation/reencryption.ts';
+import type { RotationResult } from '../rotation/status.ts';
 import { searchAttributes, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
-import { follow, needsPerson, queryStatus, pausedNote, resultOf, runningNote } from './following.ts';
+import {
+  follow,
+  type Followed,
+  needsPerson,
+  pausedNote,
+  queryStatus,
+  rotation,
+  runningNote,
+} from './following.ts';
 import { describeReencryption, exitCodeOf, reencryption } from './reencrypt.ts';
 import { renderPhase, renderStep, table } from './rendering.ts';
 import { describeResult } from './rotate.ts';
@@ -30,6 +40,24 @@ export async function listRotations(options: { json?: boolean; limit: number }):
   });
 }
 
+/** How the end of a workflow is told. */
+interface Ending<T> {
+  readonly followed: Followed<T>;
+  describe(result: T): string;
+  exitCodeOf(result: T): number;
+}
+
+const rotated: Ending<RotationResult> = {
+  followed: rotation,
+  describe: describeResult,
+  exitCodeOf: () => exitCodes.done,
+};
+const reencrypted: Ending<ReencryptionResult> = {
+  followed: reencryption,
+  describe: describeReencryption,
+  exitCodeOf,
+};
+
 /** `status WORKFLOW-ID`: its steps, and how it ended or where it is. */
 export async function showRotation(
   workflowId: string,
@@ -37,46 +65,13 @@ export async function showRotation(
 ): Promise<number> {
   return withClient(async (client) => {
     try {
-      const { type } = await client.workflow.getHandle(workflowId).describe();
-      const inPlace = type === workflowTypes.reencrypt;
-      if (options.follow === true && inPlace) {
-        const result = await follow(client, workflowId, reencryption);
-        process.stdout.write(`${describeReencryption(result)}\n`);
-        return exitCodeOf(result);
-      }
-      if (options.follow === true) {
-        process.stdout.write(`${describeResult(await follow(client, workflowId))}\n`);
-        return exitCodes.done;
-      }
-      const handle = client.workflow.getHandle(workflowId);
       const {
+        type,
         status: { name },
-      } = await handle.describe();
-      const status = await queryStatus(handle);
-      if (status !== undefined && options.json === true)
-        process.stdout.write(`${JSON.stringify(status, null, 2)}\n`);
-      if (status !== undefined && options.json !== true) {
-        const note = name === 'RUNNING' ? await runningNote(handle, status) : '';
-        const lines = status.steps.flatMap((step, index) => [
-          ...(step.phase === status.steps[index - 1]?.phase ? [] : [renderPhase(step.phase)]),
-          step.state === 'running' && note !== '' ? `  … ${note}` : renderStep(step),
-        ]);
-        process.stdout.write(
-          `${[...lines, `${status.target}: ${describeOutcome(name, status.outcome)}${name === 'RUNNING' ? `, phase ${status.phase}` : ''}`].join('\n')}\n`,
-        );
-      }
-      if (status?.outcome === 'paused' && options.json !== true)
-        process.stdout.write(`${pausedNote(workflowId, status)}\n`);
-      if (status?.outcome === 'needs a person') throw needsPerson(workflowId, status);
-      if (name === 'RUNNING') return exitCodes.done;
-      if (inPlace) {
-        const result = await reencryption.resultOf(handle);
-        if (options.json !== true) process.stdout.write(`${describeReencryption(result)}\n`);
-        return exitCodeOf(result);
-      }
-      const result = await resultOf(handle);
-      if (options.json !== true) process.stdout.write(`${describeResult(result)}\n`);
-      return exitCodes.done;
+      } = await client.workflow.getHandle(workflowId).describe();
+      return type === workflowTypes.reencrypt
+        ? await showWorkflow(client, { workflowId, name }, reencrypted, options)
+        : await showWorkflow(client, { workflowId, name }, rotated, options);
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
       throw new CommandError(exitCodes.usage, `workflow ${workflowId}: found none of that id`, [
@@ -84,6 +79,40 @@ export async function showRotation(
       ]);
     }
   });
+}
+
+async function showWorkflow<T>(
+  client: Client,
+  { workflowId, name }: { readonly workflowId: string; readonly name: string },
+  ending: Ending<T>,
+  options: { json?: boolean; follow?: boolean },
+): Promise<number> {
+  if (options.follow === true) {
+    const result = await follow(client, workflowId, ending.followed);
+    process.stdout.write(`${ending.describe(result)}\n`);
+    return ending.exitCodeOf(result);
+  }
+  const handle = client.workflow.getHandle(workflowId);
+  const status = await queryStatus(handle);
+  if (status !== undefined && options.json === true)
+    process.stdout.write(`${JSON.stringify(status, null, 2)}\n`);
+  if (status !== undefined && options.json !== true) {
+    const note = name === 'RUNNING' ? await runningNote(handle, status) : '';
+    const lines = status.steps.flatMap((step, index) => [
+      ...(step.phase === status.steps[index - 1]?.phase ? [] : [renderPhase(step.phase)]),
+      step.state === 'running' && note !== '' ? `  … ${note}` : renderStep(step),
+    ]);
+    process.stdout.write(
+      `${[...lines, `${status.target}: ${describeOutcome(name, status.outcome)}${name === 'RUNNING' ? `, phase ${status.phase}` : ''}`].join('\n')}\n`,
+    );
+  }
+  if (status?.outcome === 'paused' && options.json !== true)
+    process.stdout.write(`${pausedNote(workflowId, status)}\n`);
+  if (status?.outcome === 'needs a person') throw needsPerson(workflowId, status);
+  if (name === 'RUNNING') return exitCodes.done;
+  const result = await ending.followed.resultOf(handle);
+  if (options.json !== true) process.stdout.write(`${ending.describe(result)}\n`);
+  return ending.exitCodeOf(result);
 }
 
 /** A workflow that was ended by force could not say so itself. */
