@@ -7,11 +7,11 @@ import type { KeyGenerations } from '../rotation/keys.ts';
 import { canarySeed } from './canary.ts';
 import { pause, takeFence, withHeartbeat } from './context.ts';
 import { generationsOf, secretsOf, transitionOf } from './generations.ts';
+import { withLastLines } from './last-lines.ts';
 import type { Job, Ports, Target } from './ports.ts';
 import { proveKeys, proveModels, proveValues, type SeenModels } from './proofs.ts';
 
 const pollMs = 500;
-const failureLines = 30;
 /** LiteLLM is ready when its database answers, so its sessions are there already. */
 const sessionsTimeoutMs = 10_000;
 
@@ -208,11 +208,8 @@ async function watchOutput(
 
 /** A LiteLLM that does not come up says why; the last lines, without secrets, belong to the failure. */
 function withOutput(error: unknown, spare: SpareLiteLLM, redact: (line: string) => string): unknown {
-  const lines = spare.lastLines().slice(-failureLines);
+  const lines = spare.lastLines();
   if (!(error instanceof RotationError) || error.type !== failureTypes.serviceFailed || lines.length === 0)
     return error;
-  return new RotationError(
-    error.type,
-    [error.message, 'last lines of its output:', ...lines.map((line) => `  ${redact(line)}`)].join('\n'),
-  );
+  return withLastLines(error, 'output', lines, redact);
 }

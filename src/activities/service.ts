@@ -3,11 +3,11 @@ import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { ServiceState } from '../services/port.ts';
 import { pause, takeFence, withHeartbeat } from './context.ts';
 import { generationsOf, secretsOf } from './generations.ts';
+import { failureLines, withLastLines } from './last-lines.ts';
 import type { Job, Ports, Target } from './ports.ts';
 import { logLines } from './preflight.ts';
 
 const pollMs = 500;
-const failureLines = 30;
 
 /** The service: stopped and proved stopped, started once and proved ready. */
 export function createServiceActivities(ports: Ports) {
@@ -178,9 +178,6 @@ async function withLogOnFailure<T>(
         : await target.service.log(instance, failureLines).catch(() => undefined);
     if (lines === undefined || lines.length === 0) throw error;
     const redact = ports.createRedactor(secretsOf(await generationsOf(target, job)));
-    throw new RotationError(
-      error.type,
-      [error.message, 'last lines of its log:', ...lines.map((line) => `  ${redact(line)}`)].join('\n'),
-    );
+    throw withLastLines(error, 'log', lines, redact);
   }
 }

@@ -1,5 +1,6 @@
 import { execa } from 'execa';
 import { pipeline } from 'node:stream/promises';
+import { escapeIdentifier } from 'pg';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Secret } from '../rotation/secret.ts';
 import { programPath, run, succeeded } from '../services/host.ts';
@@ -75,10 +76,8 @@ function start(program: string, args: readonly string[], connectionString: Secre
   });
 }
 
-/** In the patterns of pg_dump, a name in quotes stands for itself. */
-function pattern(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
-}
+/** In the patterns of pg_dump, a name in quotes stands for itself, as in SQL. */
+const pattern = escapeIdentifier;
 
 /** What these programs say is shown only where it is known to hold no row. */
 const harmless =

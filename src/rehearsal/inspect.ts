@@ -1,9 +1,8 @@
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { escapeIdentifier } from 'pg';
 import type { Proxy } from '../litellm/proxy.ts';
 import type { Finding } from '../rotation/finding.ts';
 import { programPath } from '../services/host.ts';
+import { isRunnable } from '../services/runnable.ts';
 import type { CloneOptions } from './clone.ts';
 import { pgDumpVersion } from './dump.ts';
 
@@ -38,7 +37,7 @@ async function judgeRole({ server: { connections } }: CloneOptions): Promise<Fin
       where: connections.description,
       found: `role ${role.role} without CREATEDB`,
       expected: 'a role that may create the database of a rehearsal',
-      next: `run as a superuser: alter role "${role.role}" createdb; or give rehearsal.server another role`,
+      next: `run as a superuser: alter role ${escapeIdentifier(role.role)} createdb; or give rehearsal.server another role`,
     }),
   ];
 }
@@ -73,7 +72,7 @@ async function judgeDump({ source: { connections }, schema }: CloneOptions): Pro
         where: `schema ${schema} of ${connections.description}`,
         found: `${source.sequences} sequences without SELECT for role ${source.role}`,
         expected: 'SELECT on all, which pg_dump needs',
-        next: `run as their owner: grant select on all sequences in schema "${schema}" to "${source.role}"`,
+        next: `run as their owner: grant select on all sequences in schema ${escapeIdentifier(schema)} to ${escapeIdentifier(source.role)}`,
       }),
     );
   }
@@ -82,7 +81,7 @@ async function judgeDump({ source: { connections }, schema }: CloneOptions): Pro
 
 async function judgeSpare({ program, cwd, proxy }: Spare): Promise<Finding[]> {
   const findings: Finding[] = [];
-  if (!(await isProgram(program, cwd))) {
+  if (!(await isRunnable(program, { cwd, searchPath: programPath }))) {
     findings.push(
       blocking({
         code: 'rehearsal-no-program',
@@ -105,19 +104,4 @@ async function judgeSpare({ program, cwd, proxy }: Spare): Promise<Finding[]> {
     );
   }
   return findings;
-}
-
-async function isProgram(program: string, cwd = '.'): Promise<boolean> {
-  const places = program.includes('/')
-    ? [program.startsWith('/') ? program : join(cwd, program)]
-    : programPath.split(delimiter).map((directory) => join(directory, program));
-  const found = await Promise.all(
-    places.map((place) =>
-      access(place, constants.X_OK).then(
-        () => true,
-        () => false,
-      ),
-    ),
-  );
-  return found.includes(true);
 }

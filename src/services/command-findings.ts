@@ -1,9 +1,7 @@
-import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Finding } from '../rotation/finding.ts';
 import type { CommandLook, CommandServiceOptions } from './command-options.ts';
 import { programPath } from './host.ts';
+import { isDirectory, isRunnable } from './runnable.ts';
 
 /** What stands in the way of driving a service with these programs; runs none of them. */
 export async function commandFindings(
@@ -13,7 +11,7 @@ export async function commandFindings(
   const findings: Finding[] = [];
   for (const part of ['start', 'stop', 'status'] as const) {
     const file = options[part][0] ?? '';
-    if (await isRunnable(file, options)) continue;
+    if (await isRunnable(file, { cwd: options.cwd, searchPath: searchPath(options) })) continue;
     findings.push({
       severity: 'blocking',
       code: 'command-not-runnable',
@@ -84,29 +82,4 @@ export function statusFindings({ log }: CommandServiceOptions, seen: CommandLook
 
 function searchPath({ environment }: CommandServiceOptions): string {
   return environment?.['PATH'] ?? programPath;
-}
-
-async function isRunnable(file: string, options: CommandServiceOptions): Promise<boolean> {
-  const candidates = file.includes('/')
-    ? [join(file.startsWith('/') ? '' : (options.cwd ?? '.'), file)]
-    : searchPath(options)
-        .split(':')
-        .map((directory) => join(directory, file));
-  const found = await Promise.all(
-    candidates.map(async (path) => {
-      const isExecutable = await access(path, constants.X_OK).then(
-        () => true,
-        () => false,
-      );
-      return isExecutable && !(await isDirectory(path));
-    }),
-  );
-  return found.includes(true);
-}
-
-async function isDirectory(path: string): Promise<boolean> {
-  return await stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
 }

@@ -27,7 +27,7 @@ export async function isAlive({ pid, startTicks }: ProcessId): Promise<boolean> 
 
 /** A process and all that it has started and that has not been given to another parent. */
 export async function withDescendants(root: ProcessId): Promise<readonly ProcessId[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const pids = await allPids();
   const table = (await Promise.all(pids.map(readStat))).filter((stat) => stat !== undefined);
   const family: ProcessStat[] = table.filter(
     ({ pid, startTicks }) => pid === root.pid && startTicks === root.startTicks,
@@ -49,15 +49,18 @@ export async function environmentOf(process: ProcessId): Promise<ProcessEnvironm
 
 /** Every process of this user's that was started with this value of a variable. */
 export async function processesGiven(name: string, value: string): Promise<readonly ProcessId[]> {
-  const pids = (await readdir('/proc').catch(() => [])).filter((entry) => /^\d+$/.test(entry)).map(Number);
   const found: ProcessId[] = [];
-  for (const pid of pids) {
+  for (const pid of await allPids().catch(() => [])) {
     const process = await processWithPid(pid);
     if (process === undefined) continue;
     const environment = await environmentOf(process);
     if (environment?.values.get(name) === value) found.push(process);
   }
   return found;
+}
+
+async function allPids(): Promise<readonly number[]> {
+  return (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
 }
 
 /** Whether a read below /proc/PID failed because the process has ended. */

@@ -82,6 +82,13 @@ async function expectNoRehearsal(): Promise<void> {
   expect(await spares()).toEqual([]);
 }
 
+/** The deployment is as it was, and nothing of the rotation is left. */
+async function expectUntouched(before: Awaited<ReturnType<typeof look>>): Promise<void> {
+  await expectNoRehearsal();
+  expect(await look()).toEqual(before);
+  expect(await journalRest(demo.databaseUrl)).toEqual({ lease: null, staged: 0 });
+}
+
 async function spares(): Promise<string[]> {
   const found: string[] = [];
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
@@ -120,9 +127,7 @@ test.for([
   expect(stderr).toMatch(message);
   expect(exitCode).toBe(1);
   expect(stderr).toContain('rotation of demo refused');
-  await expectNoRehearsal();
-  expect(await look()).toEqual(before);
-  expect(await journalRest(demo.databaseUrl)).toEqual({ lease: null, staged: 0 });
+  await expectUntouched(before);
 });
 
 test('a rehearsal that is cancelled while LiteLLM runs on the clone leaves neither', async () => {
@@ -133,9 +138,7 @@ test('a rehearsal that is cancelled while LiteLLM runs on the clone leaves neith
   const handle = lab.client.workflow.getHandle('cancelled');
   await handle.cancel();
   await expect(handle.result()).rejects.toThrow();
-  await expectNoRehearsal();
-  expect(await look()).toEqual(before);
-  expect(await journalRest(demo.databaseUrl)).toEqual({ lease: null, staged: 0 });
+  await expectUntouched(before);
 });
 
 test('a rotation is rehearsed on a clone, whose worker is killed in the middle, and then done', async () => {

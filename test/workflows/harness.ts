@@ -1,5 +1,6 @@
-import { Client } from '@temporalio/client';
+import { type ApplicationFailure, Client, WorkflowFailedError } from '@temporalio/client';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { expect } from 'vitest';
 import { startTemporal, type Temporal } from '../../lab/temporal.ts';
 import type { Activities } from '../../src/activities/index.ts';
 import { loadWorkflowBundle } from '../../src/temporal/workflow-bundle.ts';
@@ -49,4 +50,14 @@ export async function startHarness(): Promise<Harness> {
       await temporal.stop();
     },
   };
+}
+
+/** The failure that a workflow ends with; the test fails when it ends well. */
+export async function failureOf(promise: Promise<unknown>): Promise<ApplicationFailure> {
+  const error = await promise.then(
+    () => new Error('it did not fail'),
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(WorkflowFailedError);
+  return (error as WorkflowFailedError).cause as ApplicationFailure;
 }

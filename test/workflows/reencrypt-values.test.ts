@@ -1,4 +1,4 @@
-import { ApplicationFailure, CancelledFailure, WorkflowFailedError } from '@temporalio/client';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/client';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { withHeartbeat } from '../../src/activities/context.ts';
@@ -6,7 +6,7 @@ import { describeReencryption, exitCodeOf } from '../../src/cli/reencrypt.ts';
 import type { ReencryptedValues, ReencryptionResult } from '../../src/rotation/reencryption.ts';
 import { statusQuery, workflowTypes } from '../../src/workflows/messages.ts';
 import { createFakeActivities, type FakeDeployment } from './fake-activities.ts';
-import { type Harness, startHarness } from './harness.ts';
+import { failureOf, type Harness, startHarness } from './harness.ts';
 
 let harness: Harness;
 beforeAll(async () => {
@@ -25,15 +25,6 @@ function promised() {
     keep = resolve;
   });
   return { kept, keep };
-}
-
-async function failureOf(promise: Promise<unknown>): Promise<ApplicationFailure> {
-  const error = await promise.then(
-    () => new Error('it did not fail'),
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(WorkflowFailedError);
-  return (error as WorkflowFailedError).cause as ApplicationFailure;
 }
 
 const upgrade = { target: 'prod', upgradeFormat: 'v2' };

@@ -1,4 +1,4 @@
-import { ApplicationFailure, WorkflowFailedError } from '@temporalio/client';
+import { ApplicationFailure, type WorkflowFailedError } from '@temporalio/client';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { withHeartbeat } from '../../src/activities/context.ts';
@@ -13,7 +13,7 @@ import {
   workflowTypes,
 } from '../../src/workflows/messages.ts';
 import { createFakeActivities, type FakeDeployment } from './fake-activities.ts';
-import { type Harness, startHarness } from './harness.ts';
+import { failureOf, type Harness, startHarness } from './harness.ts';
 
 let harness: Harness;
 beforeAll(async () => {
@@ -39,15 +39,6 @@ const rotated = { ...untouched, database: 'pending', secrets: 'pending' };
 const call = (activity: Activities[keyof Activities], args: never[]) =>
   (activity as (...input: never[]) => Promise<unknown>)(...args);
 const fail = (message: string) => () => Promise.reject(ApplicationFailure.nonRetryable(message, 'WrongKey'));
-
-async function failureOf(promise: Promise<unknown>): Promise<ApplicationFailure> {
-  const error = await promise.then(
-    () => new Error('it did not fail'),
-    (reason: unknown) => reason,
-  );
-  expect(error).toBeInstanceOf(WorkflowFailedError);
-  return (error as WorkflowFailedError).cause as ApplicationFailure;
-}
 
 /** The details of the workflow as the Temporal UI shows them. */
 async function detailsOf(workflowId: string): Promise<string> {
