@@ -87,19 +87,26 @@ export function openConnections(options: ConnectionOptions): Connections {
     pooled: target.pooled,
     session,
     transaction: (doing, mode, use) =>
-      session(doing, async (client) => {
-        await client.query(transactionModes[mode]);
-        try {
-          const result = await use(client);
-          await client.query('commit');
-          return result;
-        } catch (error) {
-          await client.query('rollback').catch(() => undefined);
-          throw error;
-        }
-      }),
+      session(doing, (client) => inTransaction(client, mode, () => use(client))),
     close: () => (closing ??= pool.end()),
   };
+}
+
+/** A transaction of a lent session, committed when `use` resolves and rolled back when it rejects. */
+export async function inTransaction<T>(
+  client: ClientBase,
+  mode: TransactionMode,
+  use: () => Promise<T>,
+): Promise<T> {
+  await client.query(transactionModes[mode]);
+  try {
+    const result = await use();
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback').catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Texts of values must not depend on the role's or the database's settings: they are compared later. */

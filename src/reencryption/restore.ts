@@ -5,12 +5,13 @@ import { carryOver } from './carry-over.ts';
 import { closingSearch } from './closing-search.ts';
 import type { Connections } from './connection.ts';
 import { plantGuard } from './guard.ts';
+import { refuseKeyless } from './keyless.ts';
 import { holdLease } from './lease.ts';
 import { markRestored, readMarker } from './marker.ts';
 import { restoreTokenRow } from './master-token.ts';
 import type { RestoreReport, Transition } from './port.ts';
 import { createReseal } from './reseal.ts';
-import { refuseKeyless, type StageOptions } from './stage.ts';
+import type { StageOptions } from './stage.ts';
 import { registerRelations } from './staged-relation.ts';
 import { lockSearched } from './table-locks.ts';
 

@@ -60,6 +60,9 @@ const lookAgain = `
   set columns = $2, relation_oid = $3, keys = $4, done = false,
     horizon = pg_snapshot_xmin(pg_current_snapshot())::text::bigint
   where id = $1`;
+const totals = `
+  select coalesce(sum(rows), 0) as rows, coalesce(sum(sealed), 0) as values
+  from ${journalSchema}.staged_relation where id = any ($1::int[])`;
 
 /**
  * Notes the relations with the rotation, and returns them with their progress. A relation without a usable key is
@@ -88,6 +91,17 @@ export async function registerRelations(
     staged.push(await align(client, relation, row, keys));
   }
   return staged;
+}
+
+/** How much is staged for the relations. */
+export async function readTotals(
+  client: pg.ClientBase,
+  relations: readonly StagedRelation[],
+): Promise<{ readonly rows: number; readonly values: number }> {
+  const { rows } = await client.query<{ rows: string; values: string }>(totals, [
+    relations.map(({ id }) => id),
+  ]);
+  return { rows: Number(rows[0]?.rows), values: Number(rows[0]?.values) };
 }
 
 /** Columns keep their places, and new ones are appended. A relation that is not what it was has to be looked at again. */
