@@ -18,7 +18,8 @@ export interface Series {
   /** In the order they were made, in turn; empty above `--peer-limit`. */
   readonly peer: readonly Run[];
   readonly ours: readonly Run[];
-  /** Ours, with one row of ten changed between stage and swap. */
+  /** Ours, with one row of ten changed between stage and swap: caught up with before the swap, or left to it. */
+  readonly caughtUp: readonly Run[];
   readonly changed: readonly Run[];
   readonly traffic: Traffic | undefined;
 }
@@ -69,6 +70,7 @@ async function measure(
   };
   const peer: Run[] = [];
   const ours: Run[] = [];
+  const caughtUp: Run[] = [];
   const changed: Run[] = [];
   const withPeer = filled.values <= options.peerLimit * 1.01;
   const checked = async (name: string, run: Run, side: string): Promise<Run> => {
@@ -94,17 +96,22 @@ async function measure(
         ),
       );
       if (latencyMs === 0) {
-        changed.push(
-          await withCopy(postgres, template, (name) =>
-            runOurs(postgres, urlOf(name), { between: changeTenth }),
-          ),
-        );
+        for (const [runs, catchUp] of [
+          [caughtUp, true],
+          [changed, false],
+        ] as const) {
+          runs.push(
+            await withCopy(postgres, template, (name) =>
+              runOurs(postgres, urlOf(name), { between: changeTenth, catchUp }),
+            ),
+          );
+        }
       }
     }
     const roundTripMs = await roundTrip(urlOf(template));
     const traffic =
       options.traffic && latencyMs === 0 ? await measureTraffic(postgres, template, withPeer) : undefined;
-    return { ...filled, latencyMs, roundTripMs, peer, ours, changed, traffic };
+    return { ...filled, latencyMs, roundTripMs, peer, ours, caughtUp, changed, traffic };
   } finally {
     await relay?.finish();
   }

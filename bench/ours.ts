@@ -15,6 +15,8 @@ export interface OursRequest {
   readonly to: string;
   /** SQL that changes rows after stage, before the swap. */
   readonly between?: string;
+  /** Stage again after it, as a rotation does before the fence: what was changed is caught up with. */
+  readonly catchUp?: boolean;
   /** Only stage: what runs while LiteLLM serves. */
   readonly stageOnly?: boolean;
   readonly throttleValuesPerSecond?: number;
@@ -73,6 +75,7 @@ if (request.between !== undefined) {
   await client.connect();
   await client.query(request.between);
   await client.end();
+  if (request.catchUp === true) await database.stage(transition, fence, silent, new AbortController().signal);
 }
 
 let swapSeconds = 0;

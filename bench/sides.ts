@@ -66,7 +66,7 @@ export async function runPeer(postgres: Postgres, url: string): Promise<Run> {
 export async function runOurs(
   postgres: Postgres,
   url: string,
-  more: Pick<OursRequest, 'between' | 'stageOnly' | 'throttleValuesPerSecond'> = {},
+  more: Pick<OursRequest, 'between' | 'catchUp' | 'stageOnly' | 'throttleValuesPerSecond'> = {},
 ): Promise<Run> {
   const before = await serverCpuSeconds(postgres.dataDirectory);
   const program = startNode('ours', [], { url, ...benchKeys, ...more } satisfies OursRequest);

@@ -39,7 +39,8 @@ export function renderTables(series: readonly Series[]): string {
         'round trip',
         'stage s',
         'cutover s',
-        'with 10 % changed: s',
+        '10 % changed, caught up: s',
+        'not caught up: s',
         'late values',
         'MiB added: peer',
         'ours',
@@ -49,9 +50,8 @@ export function renderTables(series: readonly Series[]): string {
         trip(one),
         show(spreadOf(one.ours.map(({ seconds, cutoverSeconds }) => seconds - cutoverSeconds)), 2),
         `**${show(spreadOf(one.ours.map(({ cutoverSeconds }) => cutoverSeconds)), 3)}**`,
-        one.changed.length === 0
-          ? '-'
-          : show(spreadOf(one.changed.map(({ cutoverSeconds }) => cutoverSeconds)), 3),
+        cutovers(one.caughtUp),
+        cutovers(one.changed),
         `${one.changed[0]?.lateValues ?? '-'}`,
         one.peer.length === 0 ? '-' : show(spreadOf(one.peer.map(({ addedMiB }) => addedMiB)), 0),
         show(spreadOf(one.ours.map(({ addedMiB }) => addedMiB)), 0),
@@ -92,6 +92,8 @@ const trip = ({ latencyMs, roundTripMs }: Series): string =>
   latencyMs === 0 ? 'loopback' : `${roundTripMs.toFixed(1)} ms`;
 /** A generator that is asked for 10,000 values stops at the row that passes it. */
 const round = (values: number): number => Number(values.toPrecision(2));
+const cutovers = (runs: readonly Run[]): string =>
+  runs.length === 0 ? '-' : show(spreadOf(runs.map(({ cutoverSeconds }) => cutoverSeconds)), 3);
 const show = ({ median, min, max }: Spread, digits: number): string =>
   `${median.toFixed(digits)} [${min.toFixed(digits)}..${max.toFixed(digits)}]`;
 const whole = (spread: Spread): string => show(spread, 0);
