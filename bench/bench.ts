@@ -2,11 +2,12 @@ import { writeFile } from 'node:fs/promises';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stopAll } from '../lab/cleanup.ts';
-import { startPostgres, withClient } from '../lab/postgres.ts';
+import { startPostgres, withClient, type Postgres } from '../lab/postgres.ts';
 import { say } from '../lab/report.ts';
 import { versions } from '../lab/versions.ts';
 import { measureSize, type Series } from './measurement.ts';
 import { parseOptions, usage, type BenchOptions } from './options.ts';
+import { quantile } from './statistics.ts';
 import { renderTables } from './table.ts';
 
 /** What the benchmark writes as JSON: every run, so that other figures can be made of it. */
@@ -15,6 +16,8 @@ export interface BenchDocument {
   readonly machine: { readonly cpu: string; readonly cores: number; readonly load: readonly number[] };
   readonly versions: { readonly node: string; readonly postgres: string; readonly litellm: string };
   readonly options: BenchOptions;
+  /** A commit of one changed row, the median of 100. */
+  readonly commitMs: number;
   readonly series: readonly Series[];
 }
 
@@ -30,11 +33,18 @@ async function bench(options: BenchOptions): Promise<BenchDocument> {
   const load = loadavg();
   const postgres = await startPostgres({
     fsync: true,
-    settings: { ...settings, synchronous_commit: options.synchronousCommit },
+    settings: {
+      ...settings,
+      synchronous_commit: options.synchronousCommit,
+      // In microseconds; with no siblings asked for, a lone commit waits, too.
+      commit_delay: `${Math.round(options.commitDelay * 1000)}`,
+      commit_siblings: '0',
+    },
   });
   const { rows } = await withClient(postgres.adminUrl, (client) =>
     client.query<{ server_version: string }>('show server_version'),
   );
+  const commitMs = await measureCommit(postgres);
   const series: Series[] = [];
   for (const size of options.values) series.push(...(await measureSize(postgres, size, options)));
   await postgres.stop();
@@ -47,8 +57,23 @@ async function bench(options: BenchOptions): Promise<BenchDocument> {
       litellm: versions.litellm,
     },
     options,
+    commitMs,
     series,
   };
+}
+
+async function measureCommit(postgres: Postgres): Promise<number> {
+  return withClient(postgres.adminUrl, async (client) => {
+    await client.query('create table commits as select 0 as n');
+    const samples: number[] = [];
+    for (let at = 0; at < 100; at += 1) {
+      const since = performance.now();
+      await client.query('update commits set n = n + 1');
+      samples.push(performance.now() - since);
+    }
+    await client.query('drop table commits');
+    return quantile(samples, 0.5);
+  });
 }
 
 let options: BenchOptions;
@@ -62,7 +87,7 @@ try {
   const document = await bench(options);
   const { machine, versions: used } = document;
   console.log(
-    `${machine.cpu}, ${machine.cores} cores, load ${machine.load[0]?.toFixed(1)} at the start; Node ${used.node}, Postgres ${used.postgres}, LiteLLM ${used.litellm}; synchronous_commit ${options.synchronousCommit}; ${options.runs} runs each, in turn\n`,
+    `${machine.cpu}, ${machine.cores} cores, load ${machine.load[0]?.toFixed(1)} at the start; Node ${used.node}, Postgres ${used.postgres}, LiteLLM ${used.litellm}; synchronous_commit ${options.synchronousCommit}, a commit takes ${document.commitMs.toFixed(2)} ms; ${options.runs} runs each, in turn\n`,
   );
   console.log(renderTables(document.series));
   const file = options.json ?? join(tmpdir(), 'litellm-rotate-bench.json');

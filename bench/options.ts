@@ -11,6 +11,8 @@ export interface BenchOptions {
   readonly latencyLimit: number;
   readonly seed: number;
   readonly synchronousCommit: 'on' | 'off';
+  /** Added to every commit, in ms: a disk that is slower than this one. */
+  readonly commitDelay: number;
   /** Whether LiteLLM's own queries are timed while each side works. */
   readonly traffic: boolean;
   /** Sizes above this are run without the peer. */
@@ -19,7 +21,7 @@ export interface BenchOptions {
 }
 
 export const usage = `npm run bench -- [--values 1k,10k,100k] [--runs 5] [--latency 2] [--latency-limit 10k] [--seed 1]
-                 [--synchronous-commit on|off] [--no-traffic] [--peer-limit 1m] [--json FILE]`;
+                 [--synchronous-commit on|off] [--commit-delay 1] [--no-traffic] [--peer-limit 1m] [--json FILE]`;
 
 /** Throws an `Error` that says which option is wrong. */
 export function parseOptions(args: readonly string[]): BenchOptions {
@@ -33,6 +35,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       'latency-limit': { type: 'string', default: '10k' },
       seed: { type: 'string', default: '1' },
       'synchronous-commit': { type: 'string', default: 'on' },
+      'commit-delay': { type: 'string', default: '0' },
       traffic: { type: 'boolean', default: true },
       'peer-limit': { type: 'string', default: '1m' },
       json: { type: 'string' },
@@ -43,6 +46,9 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     throw new Error(`--synchronous-commit is ${commit}, expected on or off`);
   const latency = Number(values.latency);
   if (!(latency >= 0)) throw new Error(`--latency is ${values.latency}, expected milliseconds`);
+  const commitDelay = Number(values['commit-delay']);
+  if (!(commitDelay >= 0 && commitDelay <= 100))
+    throw new Error(`--commit-delay is ${values['commit-delay']}, expected milliseconds, up to 100`);
   return {
     values: values.values.split(',').map((size) => parseCount(size, '--values')),
     runs: parseCount(values.runs, '--runs'),
@@ -50,6 +56,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     latencyLimit: parseCount(values['latency-limit'], '--latency-limit'),
     seed: parseCount(values.seed, '--seed'),
     synchronousCommit: commit,
+    commitDelay,
     traffic: values.traffic,
     peerLimit: parseCount(values['peer-limit'], '--peer-limit'),
     json: values.json,

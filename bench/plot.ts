@@ -18,7 +18,7 @@ const block = 2 * line + 12;
 const median = (samples: readonly number[]): number => spreadOf(samples).median;
 const time = (seconds: number): string => `${seconds.toPrecision(seconds < 1 ? 2 : 3)} s`;
 
-function drawSeries(series: Series, commit: 'on' | 'off', top: number): string {
+function drawSeries(series: Series, commit: string | undefined, top: number): string {
   const { peer, ours, latencyMs, values } = series;
   const peerSeconds = median(peer.map(({ seconds }) => seconds));
   const seconds = median(ours.map((run) => run.seconds));
@@ -30,7 +30,7 @@ function drawSeries(series: Series, commit: 'on' | 'off', top: number): string {
   const size = shortCount(Number(values.toPrecision(2)));
   const notes = [
     ...(latencyMs > 0 ? [`${latencyMs} ms away`] : []),
-    ...(commit === 'off' ? ['asynchronous commit'] : []),
+    ...(commit === undefined ? [] : [commit]),
   ];
   const scale = (part: number): string => ((part / peerSeconds) * full).toFixed(1);
   const bar = (row: number, from: number, part: number, color: string): string =>
@@ -56,9 +56,11 @@ function drawSeries(series: Series, commit: 'on' | 'off', top: number): string {
 const documents = await Promise.all(
   process.argv.slice(2).map(async (file) => JSON.parse(await readFile(file, 'utf8')) as BenchDocument),
 );
-const drawn = documents.flatMap(({ series, options }) =>
-  series.filter(({ peer }) => peer.length > 0).map((one) => ({ one, commit: options.synchronousCommit })),
-);
+const drawn = documents.flatMap(({ series, options, commitMs }) => {
+  const delayed = options.commitDelay > 0 ? `a commit takes ${commitMs.toPrecision(2)} ms` : undefined;
+  const commit = options.synchronousCommit === 'off' ? 'asynchronous commit' : delayed;
+  return series.filter(({ peer }) => peer.length > 0).map((one) => ({ one, commit }));
+});
 if (drawn.length === 0) {
   console.error(
     'bench/plot.ts: error: no series with a peer; expected files that "npm run bench -- --json FILE" has written',

@@ -28,6 +28,7 @@ test('sizes are written as people write them, and a wrong option is named', () =
   expect([500, 10_000, 1_000_000].map(shortCount)).toEqual(['500', '10k', '1m']);
   expect(() => parseOptions(['--values', 'many'])).toThrow('--values has many');
   expect(() => parseOptions(['--synchronous-commit', 'maybe'])).toThrow('expected on or off');
+  expect(() => parseOptions(['--commit-delay', '1s'])).toThrow('--commit-delay is 1s, expected milliseconds');
 });
 
 test('a wrong option ends the benchmark with its usage before anything is started', async () => {
