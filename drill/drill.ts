@@ -54,10 +54,10 @@ export async function drill(options: DrillOptions): Promise<Ended[]> {
     const recordings =
       one === other
         ? [await run(one, forwardRecording, serviceKind), await run(one, backwardRecording, serviceKind)]
-        : await Promise.all([
+        : await bothEnded(
             run(one, forwardRecording, serviceKind),
             run(other, backwardRecording, serviceKind),
-          ]);
+          );
     const failed = recordings.find((ended) => !isGood(ended));
     if (failed !== undefined)
       throw new Error(`${failed.drill.name}: ended ${failed.ended}: ${failed.problems.join('; ')}`);
@@ -73,6 +73,12 @@ export async function drill(options: DrillOptions): Promise<Ended[]> {
     await Promise.allSettled(lanes.map((lane) => lane.stop()));
     await remove();
   }
+}
+
+/** Both results, or the first failure, once both have ended: a lane must not be stopped under a run. */
+async function bothEnded<T>(one: Promise<T>, other: Promise<T>): Promise<[T, T]> {
+  await Promise.allSettled([one, other]);
+  return Promise.all([one, other]);
 }
 
 async function runAll(

@@ -5,6 +5,7 @@ import { journalSchema } from './journal.ts';
 import { fencedOut, type FenceToken } from './lease.ts';
 import type { Reseal } from './reseal.ts';
 import { isChanged, isOn, isSameRow } from './row-conditions.ts';
+import type { Snapshots } from './snapshots.ts';
 import type { StagedRelation } from './staged-relation.ts';
 import type { StagingWriter } from './staging-writer.ts';
 
@@ -14,14 +15,12 @@ const fewRows = 100;
 const mostRounds = 4;
 
 export interface CatchUp {
-  readonly reader: pg.ClientBase;
+  readonly reader: Snapshots;
   /** A session whose statements commit by themselves. */
   readonly writer: pg.ClientBase;
   readonly staging: StagingWriter;
   readonly fence: FenceToken;
   readonly reseal: Reseal;
-  /** What begins a snapshot to read in. */
-  readonly snapshot: string;
 }
 
 /**
@@ -39,7 +38,7 @@ export async function catchUp(relations: readonly StagedRelation[], to: CatchUp)
 
 async function lookAgain(
   relations: readonly StagedRelation[],
-  { reader, writer, staging, fence, reseal, snapshot }: CatchUp,
+  { reader, writer, staging, fence, reseal }: CatchUp,
 ): Promise<{ found: number; next: readonly StagedRelation[] }> {
   const direction: Direction = {
     source: 'before',
@@ -53,7 +52,7 @@ async function lookAgain(
     horizon: string;
     xid: string;
   };
-  const changed = await changedRelations(reader, relations, direction);
+  const changed = await changedRelations(reader.client, relations, direction);
   let found = 0;
   const next: StagedRelation[] = [];
   for (const relation of relations) {
@@ -63,13 +62,13 @@ async function lookAgain(
     }
     let last: Promise<void> | undefined;
     const refreshed = await refreshChanged(
-      reader,
+      reader.client,
       relation,
       direction,
       async (batch) => {
         ({ written: last } = await staging.begin(relation, batch, { overwrite: true }));
       },
-      snapshot,
+      reader.next(),
     );
     await last;
     const touched = [...new Set([...relation.touched, ...refreshed.touched])];
@@ -80,7 +79,7 @@ async function lookAgain(
     found += refreshed.rows + forgotten;
     next.push({ ...relation, touched, horizon: xid });
   }
-  await reader.query('commit');
+  await reader.end();
   const unchanged = relations.filter((relation) => !changed.has(relation)).map(({ id }) => id);
   await moveHorizon(writer, fence, moveAll, [horizon, unchanged]);
   return { found, next };

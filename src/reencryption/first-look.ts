@@ -4,21 +4,20 @@ import type { FenceToken } from './lease.ts';
 import type { Reseal } from './reseal.ts';
 import { resealRow } from './reseal-row.ts';
 import { pages, selectCandidates, withRows, type PageSize } from './scan.ts';
+import type { Snapshots } from './snapshots.ts';
 import type { StagedRelation } from './staged-relation.ts';
 import { finishRelations, type StagedRow } from './staged-rows.ts';
 import type { StagingWriter } from './staging-writer.ts';
 
 export interface FirstLook {
-  /** Two sessions, each in a snapshot of its own for every relation. */
-  readonly readers: readonly [pg.ClientBase, pg.ClientBase];
+  /** A snapshot of its own for every relation. */
+  readonly readers: readonly [Snapshots, Snapshots];
   /** A session whose statements commit by themselves. */
   readonly writer: pg.ClientBase;
   readonly staging: StagingWriter;
   readonly fence: FenceToken;
   readonly reseal: Reseal;
   readonly size: PageSize;
-  /** What begins a snapshot to read in. */
-  readonly snapshot: string;
   /** Aborted by the first failure, with it as the reason. */
   readonly failed: AbortController;
   readonly stop: AbortSignal;
@@ -27,16 +26,17 @@ export interface FirstLook {
 /** Looks at every row of the relations that no stage has finished with, and stages what is sealed. */
 export async function lookAtUnfinished(
   relations: readonly StagedRelation[],
-  { readers, writer, staging, fence, reseal, size, snapshot, failed, stop }: FirstLook,
+  { readers, writer, staging, fence, reseal, size, failed, stop }: FirstLook,
 ): Promise<void> {
   const unfinished = relations.filter(({ done }) => !done);
   // What is written to an empty one from here on is younger than its horizon: it is looked at later.
   const occupied = await withRows(writer, unfinished);
   const empty = unfinished.filter((relation) => !occupied.includes(relation));
 
-  const stageRelation = async (reader: pg.ClientBase, relation: StagedRelation): Promise<void> => {
+  const stageRelation = async (reader: Snapshots, relation: StagedRelation): Promise<void> => {
     let last: Promise<void> | undefined;
-    for await (const page of pages(reader, notYetStaged(relation), { size, prologue: snapshot })) {
+    const query = notYetStaged(relation);
+    for await (const page of pages(reader.client, query, { size, prologue: reader.next() })) {
       const batch: StagedRow[] = [];
       for (const row of page) {
         const staged = resealRow(relation, row, reseal);
@@ -55,12 +55,12 @@ export async function lookAtUnfinished(
   // Two readers, the largest relations first: while the server passes over rows of one that hold nothing, there is
   // another one to work on. One writer, so that LiteLLM meets one commit of ours at a time.
   const queue = occupied.toSorted((a, b) => b.bytes - a.bytes);
-  const read = async (reader: pg.ClientBase): Promise<void> => {
+  const read = async (reader: Snapshots): Promise<void> => {
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       stop.throwIfAborted();
       await stageRelation(reader, next);
     }
-    await reader.query('commit');
+    await reader.end();
   };
   await Promise.all(readers.map((reader) => read(reader).catch((error: unknown) => failed.abort(error))));
   await staging.idle();

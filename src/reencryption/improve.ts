@@ -8,6 +8,7 @@ import { createImprover, type Improver } from './improver.ts';
 import type { Improvement, ImprovementReport } from './port.ts';
 import { defaultPage, pages, type Row, selectCandidates, withRows } from './scan.ts';
 import type { StageOptions } from './stage.ts';
+import { createSnapshots } from './snapshots.ts';
 import { createThrottle } from './throttle.ts';
 import { startYielding } from './yielding.ts';
 
@@ -35,16 +36,17 @@ export async function improve(
   const size = { ...defaultPage, rows: options.batchSize ?? defaultBatch };
   const report = { upgraded: 0, repaired: 0, rows: 0, passes: 0, missed: 0 };
   await fence.assert();
-  await connections.session(doing, (reader) =>
+  await connections.session(doing, (client) =>
     connections.session(doing, async (writer) => {
+      const reader = createSnapshots(client);
       const yielding =
-        options.backOff === false ? undefined : await startYielding(writer, [reader, writer], fence);
-      const catalog = await readCatalog(reader, connections.schema, options.extraSkippedTables ?? []);
+        options.backOff === false ? undefined : await startYielding(writer, [client, writer], fence);
+      const catalog = await readCatalog(client, connections.schema, options.extraSkippedTables ?? []);
       const keyed = searched(catalog).filter(isKeyed);
 
       const improveRelation = async (relation: KeyedRelation): Promise<void> => {
         const query = selectCandidates(relation, relation.columns);
-        for await (const page of pages(reader, query, { size, prologue: snapshot })) {
+        for await (const page of pages(client, query, { size, prologue: reader.next() })) {
           signal.throwIfAborted();
           const batch: ImprovedRow[] = [];
           for (const row of page) {
@@ -77,15 +79,11 @@ export async function improve(
         report.missed = 0;
         for (const relation of await withRows(writer, keyed)) await improveRelation(relation);
       } while (report.missed > 0 && report.passes < passes);
-      await reader.query('commit');
+      await reader.end();
     }),
   );
   return report;
 }
-
-// The throttle may leave the reader idle for long; it holds no lock that LiteLLM minds.
-const snapshot =
-  'commit; begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = 0; ';
 
 const isKeyed = (relation: Relation): relation is KeyedRelation => relation.key !== undefined;
 

@@ -10,7 +10,7 @@ export async function refuseKeyless(
   client: pg.ClientBase,
   keyless: readonly Relation[],
   reseal: Reseal,
-  prologue = '',
+  prologue = (): string => '',
 ): Promise<void> {
   const holding: string[] = [];
   for (const relation of keyless) {
@@ -26,7 +26,9 @@ export async function refuseKeyless(
       sealed: 0,
       touched: [],
     };
-    for await (const page of pages(client, selectCandidates(relation, relation.columns), { prologue })) {
+    for await (const page of pages(client, selectCandidates(relation, relation.columns), {
+      prologue: prologue(),
+    })) {
       if (!page.some((row) => resealRow(probe, row, reseal) !== undefined)) continue;
       holding.push(relation.name);
       break;

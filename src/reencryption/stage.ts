@@ -12,6 +12,7 @@ import type { Transition } from './port.ts';
 import { createReseal } from './reseal.ts';
 import { defaultPage } from './scan.ts';
 import { readTotals, registerRelations, type StagedRelation } from './staged-relation.ts';
+import { createSnapshots } from './snapshots.ts';
 import { createStagingWriter } from './staging-writer.ts';
 import { startYielding } from './yielding.ts';
 
@@ -48,6 +49,7 @@ export async function stage(
   const staged = await lend((first) =>
     lend((second) =>
       lend(async (writer) => {
+        const readers = [createSnapshots(first), createSnapshots(second)] as const;
         const register = (): Promise<readonly StagedRelation[]> =>
           inTransaction(writer, 'write', async () => {
             await holdLease(writer, fence);
@@ -60,7 +62,7 @@ export async function stage(
         const relations = await register();
         const reseal = createReseal(transition.known, transition.to);
         const keyless = found.filter(({ key }) => key === undefined);
-        await refuseKeyless(first, keyless, reseal, snapshot);
+        await refuseKeyless(first, keyless, reseal, () => readers[0].next());
 
         const failed = new AbortController();
         const stop = AbortSignal.any([signal, failed.signal]);
@@ -73,11 +75,11 @@ export async function stage(
           progress,
           done: (await readTotals(writer, relations)).values,
         });
-        const parts = { writer, staging, fence, reseal, snapshot };
+        const parts = { writer, staging, fence, reseal };
         const size = { ...defaultPage, rows: options.batchSize ?? defaultPage.rows };
-        await lookAtUnfinished(relations, { ...parts, readers: [first, second], size, failed, stop });
+        await lookAtUnfinished(relations, { ...parts, readers, size, failed, stop });
         await writer.query(`analyze ${journalSchema}.staged`);
-        await catchUp(await register(), { ...parts, reader: first });
+        await catchUp(await register(), { ...parts, reader: readers[0] });
         return readTotals(writer, relations);
       }),
     ),
@@ -85,7 +87,3 @@ export async function stage(
   progress({ done: staged.values, total: staged.values });
   return staged;
 }
-
-// The throttle may leave a reader idle for long; it holds no lock that LiteLLM minds.
-const snapshot =
-  'commit; begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = 0; ';
