@@ -1,4 +1,4 @@
-import { askGuard } from './reencryption/guard.ts';
+import { askGuard } from './reencryption/journal/guard.ts';
 import { failureTypes, RotationError } from './rotation/failure.ts';
 import { Secret } from './rotation/secret.ts';
 

@@ -1,21 +1,21 @@
 import type pg from 'pg';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Fence } from '../rotation/fence.ts';
-import { openConnections, type ConnectionOptions } from './connection.ts';
-import { count } from './count.ts';
-import { improve } from './improve.ts';
-import { surveyImprovement } from './improvement-survey.ts';
-import { inspect } from './inspect.ts';
-import { inventory } from './inventory.ts';
-import { hasJournal, journalSchema, prepareJournal, readFingerprintKey } from './journal.ts';
-import { acquireLease, assertHeld, holdLease, nextToken, readLease, releaseLease } from './lease.ts';
-import { readLastOutage } from './last-outage.ts';
-import { readSide } from './marker.ts';
+import { restore } from './cutover/restore.ts';
+import { swap } from './cutover/swap.ts';
+import { improve } from './in-place/improve.ts';
+import { surveyImprovement } from './in-place/improvement-survey.ts';
+import { hasJournal, journalSchema, prepareJournal, readFingerprintKey } from './journal/journal.ts';
+import { readLastOutage } from './journal/last-outage.ts';
+import { acquireLease, assertHeld, holdLease, nextToken, readLease, releaseLease } from './journal/lease.ts';
+import { readSide } from './journal/marker.ts';
 import type { RotationDatabase } from './port.ts';
-import { restore } from './restore.ts';
-import { readProxySessions } from './sessions.ts';
-import { stage, type StageOptions } from './stage.ts';
-import { swap } from './swap.ts';
+import { openConnections, type ConnectionOptions } from './postgres/connection.ts';
+import { readProxySessions } from './postgres/sessions.ts';
+import { stage, type StageOptions } from './staging/stage.ts';
+import { count } from './surveys/count.ts';
+import { inspect } from './surveys/inspect.ts';
+import { inventory } from './surveys/inventory.ts';
 
 export type RotationDatabaseOptions = ConnectionOptions & StageOptions;
 

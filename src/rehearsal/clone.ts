@@ -1,7 +1,7 @@
 import { escapeIdentifier, type ClientBase } from 'pg';
-import { readCatalog } from '../reencryption/catalog.ts';
-import { applicationName, type Connections } from '../reencryption/connection.ts';
-import { sqlState } from '../reencryption/database-error.ts';
+import { readCatalog } from '../reencryption/postgres/catalog.ts';
+import { applicationName, type Connections } from '../reencryption/postgres/connection.ts';
+import { sqlState } from '../reencryption/postgres/database-error.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Fence } from '../rotation/fence.ts';
 import type { Secret } from '../rotation/secret.ts';

@@ -1,4 +1,4 @@
-import type { Connections } from '../reencryption/connection.ts';
+import type { Connections } from '../reencryption/postgres/connection.ts';
 
 /**
  * Settings by which LiteLLM reaches out as soon as it has read them: a cache that it shares with the service (and through

@@ -1,7 +1,7 @@
 import { escapeIdentifier } from 'pg';
 import { createProxy, type ProxyOptions } from '../litellm/proxy.ts';
-import { applicationName, openConnections } from '../reencryption/connection.ts';
-import { journalSchema } from '../reencryption/journal.ts';
+import { applicationName, openConnections } from '../reencryption/postgres/connection.ts';
+import { journalSchema } from '../reencryption/journal/journal.ts';
 import type { RotationDatabase } from '../reencryption/port.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Secret } from '../rotation/secret.ts';

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { setTimeout } from 'node:timers/promises';
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { createBackOff, longestWaitMs } from '../../src/reencryption/back-off.ts';
+import { createBackOff, longestWaitMs } from '../../src/reencryption/pacing/back-off.ts';
 import {
   begin,
   fillModels,

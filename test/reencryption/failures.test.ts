@@ -2,7 +2,7 @@ import { execa } from 'execa';
 import { once } from 'node:events';
 import { Client, escapeLiteral } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { applicationName } from '../../src/reencryption/connection.ts';
+import { applicationName } from '../../src/reencryption/postgres/connection.ts';
 import type { RotationDatabase } from '../../src/reencryption/port.ts';
 import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
 import { Secret } from '../../src/rotation/secret.ts';

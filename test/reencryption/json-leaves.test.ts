@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { replaceArrayElements } from '../../src/reencryption/array-elements.ts';
-import { pairStrings, replaceStrings } from '../../src/reencryption/cell.ts';
-import { replaceJsonLeaves } from '../../src/reencryption/json-leaves.ts';
+import { replaceArrayElements } from '../../src/reencryption/values/array-elements.ts';
+import { pairStrings, replaceStrings } from '../../src/reencryption/values/cell.ts';
+import { replaceJsonLeaves } from '../../src/reencryption/values/json-leaves.ts';
 
 const json = { content: 'json', array: false } as const;
 

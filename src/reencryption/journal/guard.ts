@@ -1,0 +1,60 @@
+import type pg from 'pg';
+import { createValueCipher } from '../../litellm/cipher.ts';
+import type { NamedKey } from '../../rotation/keys.ts';
+import type { Secret } from '../../rotation/secret.ts';
+import { openConnections } from '../postgres/connection.ts';
+import { tokenTable } from '../postgres/table-role.ts';
+import { journalSchema } from './journal.ts';
+
+const plaintext = Buffer.from('litellm-rotate guard');
+const write = `
+  insert into ${journalSchema}.guard (sealed) values ($1)
+  on conflict (only_row) do update set sealed = excluded.sealed`;
+const read = `select sealed from ${journalSchema}.guard`;
+const planted = `select to_regclass('${journalSchema}.guard') is not null as found`;
+const readRole = `
+  select rolname as role from pg_roles where rolname = coalesce($1, (select pg_get_userbyid(c.relowner)
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $2 and c.relname = '${tokenTable}'))`;
+
+/**
+ * Leaves a text sealed with the key that the database is under from this transaction on, where LiteLLM's own role can
+ * read it: a host that starts LiteLLM with another key, because it rebooted in the middle of a cutover, is told so.
+ */
+export async function plantGuard(
+  client: pg.ClientBase,
+  schema: string,
+  proxyRole: string | undefined,
+  { key }: NamedKey,
+): Promise<void> {
+  const sealed = createValueCipher(key).seal(plaintext, { format: 'v2', marker: '', alphabet: 'urlsafe' });
+  await client.query(write, [sealed]);
+  const { rows } = await client.query<{ role: string }>(readRole, [proxyRole ?? null, schema]);
+  if (rows[0] === undefined) return;
+  const name = client.escapeIdentifier(rows[0].role);
+  await client.query(`grant usage on schema ${journalSchema} to ${name}`);
+  await client.query(`grant select on ${journalSchema}.guard to ${name}`);
+}
+
+/** What the guard found: whether a service may start with a key. */
+export type GuardAnswer =
+  /** The key opens what stands in the database. */
+  | 'opens'
+  /** Nothing was ever rotated here, so there is nothing to hold the key against. */
+  | 'nothing to open'
+  /** The database is under another key. */
+  | 'another key';
+
+/** Holds the key that seals against the database. Throws `DatabaseFailed` when it cannot be asked. */
+export async function askGuard(connectionString: Secret, key: Secret): Promise<GuardAnswer> {
+  const connections = openConnections({ connectionString, statementTimeoutMs: 10_000 });
+  try {
+    return await connections.session('asking the guard', async (client) => {
+      if ((await client.query<{ found: boolean }>(planted)).rows[0]?.found !== true) return 'nothing to open';
+      const sealed = (await client.query<{ sealed: string }>(read)).rows[0]?.sealed;
+      if (sealed === undefined) return 'nothing to open';
+      return createValueCipher(key).open(sealed) === undefined ? 'another key' : 'opens';
+    });
+  } finally {
+    await connections.close();
+  }
+}

@@ -1,0 +1,146 @@
+import type pg from 'pg';
+import { failureTypes, RotationError } from '../../rotation/failure.ts';
+import type { NamedKey } from '../../rotation/keys.ts';
+import type { Transition } from '../port.ts';
+import type { Column, KeyColumn, Relation } from '../postgres/catalog.ts';
+import { journalSchema } from './journal.ts';
+
+/** A column of a staged relation, with its place in the arrays of staged rows. */
+export interface StagedColumn extends Column {
+  /** 1-based. Fixed for the rotation, whatever columns come and go. */
+  readonly at: number;
+}
+
+/** A relation with its key, and how far the rotation is with it. */
+export interface StagedRelation extends Omit<Relation, 'key' | 'columns'> {
+  readonly id: number;
+  readonly key: readonly KeyColumn[];
+  readonly columns: readonly StagedColumn[];
+  /** Length of the arrays of staged rows. */
+  readonly width: number;
+  /** Every row was looked at with these keys and columns by a stage that finished with it. */
+  readonly done: boolean;
+  /** Rows that no transaction from here on (a 32-bit transaction id) has written are as they were looked at; null: look at all. */
+  readonly horizon: string | null;
+  readonly rows: number;
+  readonly sealed: number;
+  /** Places of the columns in which anything is carried over. */
+  readonly touched: readonly number[];
+}
+
+interface StagedRelationRow {
+  id: number;
+  relation: string;
+  relation_oid: string;
+  columns: string[];
+  keys: string;
+  horizon: string;
+  usable: boolean;
+  done: boolean;
+  rows: string;
+  sealed: string;
+  touched: number[];
+}
+
+// The horizon is taken before any row is read: rows written since count as changed, even those that were then seen.
+const register = `
+  insert into ${journalSchema}.staged_relation (rotation, relation, relation_oid, columns, keys, horizon)
+  select $1, r.name, r.oid, array(select json_array_elements_text(r.columns)), $3,
+    pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+  from json_to_recordset($2::json) as r (name text, oid oid, columns json)
+  on conflict (rotation, relation) do nothing`;
+// Beyond 2^31 transactions, or in a restored copy with younger ones, ages say nothing.
+const read = `
+  select id, relation, relation_oid, columns, keys, (horizon % 4294967296)::text as horizon,
+    pg_snapshot_xmax(pg_current_snapshot())::text::bigint - horizon between 0 and 2000000000 as usable,
+    done, rows, sealed, touched
+  from ${journalSchema}.staged_relation where rotation = $1`;
+const lookAgain = `
+  update ${journalSchema}.staged_relation
+  set columns = $2, relation_oid = $3, keys = $4, done = false,
+    horizon = pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+  where id = $1`;
+const totals = `
+  select coalesce(sum(rows), 0) as rows, coalesce(sum(sealed), 0) as values
+  from ${journalSchema}.staged_relation where id = any ($1::int[])`;
+
+/**
+ * Notes the relations with the rotation, and returns them with their progress. A relation without a usable key is
+ * passed to `keyless` instead.
+ */
+export async function registerRelations(
+  client: pg.ClientBase,
+  rotation: string,
+  transition: Transition,
+  relations: readonly Relation[],
+): Promise<readonly StagedRelation[]> {
+  const keyed = relations.filter((relation) => relation.key !== undefined);
+  const keys = describeKeys([...transition.known, transition.to]);
+  const described = keyed.map(({ name, oid, columns }) => ({
+    name,
+    oid,
+    columns: columns.map(describeColumn),
+  }));
+  await client.query(register, [rotation, JSON.stringify(described), keys]);
+  const { rows } = await client.query<StagedRelationRow>(read, [rotation]);
+  const byName = new Map(rows.map((row) => [row.relation, row]));
+  const staged: StagedRelation[] = [];
+  for (const relation of keyed) {
+    const row = byName.get(relation.name);
+    if (row === undefined) throw new Error('a relation was not registered');
+    staged.push(await align(client, relation, row, keys));
+  }
+  return staged;
+}
+
+/** How much is staged for the relations. */
+export async function readTotals(
+  client: pg.ClientBase,
+  relations: readonly StagedRelation[],
+): Promise<{ readonly rows: number; readonly values: number }> {
+  const { rows } = await client.query<{ rows: string; values: string }>(totals, [
+    relations.map(({ id }) => id),
+  ]);
+  return { rows: Number(rows[0]?.rows), values: Number(rows[0]?.values) };
+}
+
+/** Columns keep their places, and new ones are appended. A relation that is not what it was has to be looked at again. */
+async function align(
+  client: pg.ClientBase,
+  relation: Relation,
+  row: StagedRelationRow,
+  keys: string,
+): Promise<StagedRelation> {
+  const described = relation.columns.map(describeColumn);
+  const places = [...row.columns, ...described.filter((column) => !row.columns.includes(column))];
+  const same =
+    places.length === row.columns.length && Number(row.relation_oid) === relation.oid && row.keys === keys;
+  if (!same) await client.query(lookAgain, [row.id, places, relation.oid, keys]);
+  return {
+    ...relation,
+    key: relation.key as readonly KeyColumn[],
+    id: row.id,
+    columns: relation.columns.map((column, at) => ({
+      ...column,
+      at: places.indexOf(described[at] as string) + 1,
+    })),
+    width: places.length,
+    done: row.done && same,
+    horizon: row.done && same && row.usable ? row.horizon : null,
+    rows: Number(row.rows),
+    sealed: Number(row.sealed),
+    touched: row.touched,
+  };
+}
+
+const describeColumn = ({ name, type }: Column): string => `${type} ${name}`;
+const describeKeys = (keys: readonly NamedKey[]): string => keys.map(({ label }) => label).join(', ');
+
+/** `Refused`, naming the tables in which a row could not be found again. */
+export function keylessTables(tables: readonly string[]): RotationError {
+  return new RotationError(
+    failureTypes.refused,
+    `sealed values were found in ${tables.join(', ')}, which has neither a primary key nor a unique index without nulls, so that a row could not be found again; add a primary key, or name the table among the skipped ones if its values may be lost`,
+    { facts: { tables } },
+  );
+}

@@ -1,0 +1,90 @@
+import type pg from 'pg';
+import { encodeTextArray } from '../postgres/text-array.ts';
+import { journalSchema } from './journal.ts';
+import { fencedOut, type FenceToken } from './lease.ts';
+import type { StagedRelation } from './staged-relation.ts';
+
+/** What a row's cells are on either side; null where a cell holds nothing that is carried over. */
+export interface StagedRow {
+  readonly key: readonly string[];
+  readonly before: readonly (string | null)[];
+  readonly after: readonly (string | null)[];
+  /** Values in the row that are carried over. */
+  readonly sealed: number;
+}
+
+/**
+ * Writes staged rows and the relation's progress, all or nothing, unless a newer attempt has taken over: the lease row
+ * is locked within the same statement, so a stale writer cannot slip in between the look and the write.
+ */
+export async function writeStagedRows(
+  client: pg.ClientBase,
+  fence: FenceToken,
+  relation: StagedRelation,
+  rows: readonly StagedRow[],
+  options: { readonly done?: boolean; readonly overwrite?: boolean } = {},
+): Promise<{ readonly rows: number; readonly values: number }> {
+  const used = relation.columns
+    .map(({ at }) => at)
+    .filter((at) => rows.some(({ before, after }) => before[at - 1] != null || after[at - 1] != null));
+  const keys = relation.key.map((_, at) => rows.map(({ key }) => key[at] as string));
+  const cells = used.flatMap((at) => [
+    rows.map(({ before }) => before[at - 1] ?? null),
+    rows.map(({ after }) => after[at - 1] ?? null),
+  ]);
+  const lists = [rows.map(({ sealed }) => `${sealed}`), ...keys, ...cells];
+  const { rows: answer } = await client.query<{ fenced: boolean; rows: string; values: string }>(
+    insertRows(relation, used, options.overwrite === true),
+    [fence.rotation, fence.token, relation.id, options.done === true, used, ...lists.map(encodeTextArray)],
+  );
+  const [written] = answer;
+  if (written === undefined || !written.fenced) throw fencedOut(fence.rotation);
+  return { rows: Number(written.rows), values: Number(written.values) };
+}
+
+function insertRows(relation: StagedRelation, used: readonly number[], overwrite: boolean): string {
+  const keyNames = relation.key.map((_, at) => `k${at + 1}`);
+  const names = ['sealed', ...keyNames, ...used.flatMap((at) => [`b${at}`, `a${at}`])];
+  const side = (letter: string): string =>
+    `array[${Array.from({ length: relation.width }, (_, at) => (used.includes(at + 1) ? `${letter}${at + 1}` : 'null')).join(', ')}]::text[]`;
+  const conflict = overwrite
+    ? 'do update set before = excluded.before, after = excluded.after, sealed = excluded.sealed'
+    : 'do nothing';
+  return `
+    with fence as materialized (
+      select 1 from ${journalSchema}.lease where rotation = $1 and token = $2 for share
+    ), inserted as (
+      insert into ${journalSchema}.staged as s (relation_id, key, before, after, sealed)
+      select $3, array[${keyNames.join(', ')}], ${side('b')}, ${side('a')}, sealed::int
+      from fence, unnest(${names.map((_, at) => `$${at + 6}::text[]`).join(', ')}) as u (${names.join(', ')})
+      on conflict (relation_id, key) ${conflict}
+      returning sealed
+    ), total as (
+      select count(*) as rows, coalesce(sum(sealed), 0) as sealed from inserted
+    ), progress as (
+      update ${journalSchema}.staged_relation as r
+      set rows = r.rows + total.rows, sealed = r.sealed + total.sealed, done = r.done or $4::boolean,
+        touched = array(select distinct unnest(r.touched || $5::int[]))
+      from fence, total where r.id = $3
+    )
+    select exists (select 1 from fence) as fenced, total.rows, total.sealed as values from total`;
+}
+
+const finish = `
+  with fence as materialized (
+    select 1 from ${journalSchema}.lease where rotation = $1 and token = $2 for share
+  ), finished as (
+    update ${journalSchema}.staged_relation set done = true from fence where id = any ($3::int[])
+  )
+  select exists (select 1 from fence) as fenced`;
+
+/** Notes that relations in which nothing was found are done with. */
+export async function finishRelations(
+  client: pg.ClientBase,
+  fence: FenceToken,
+  relations: readonly StagedRelation[],
+): Promise<void> {
+  const ids = relations.map(({ id }) => id);
+  const { rows } = await client.query<{ fenced: boolean }>(finish, [fence.rotation, fence.token, ids]);
+  if (rows[0]?.fenced !== true) throw fencedOut(fence.rotation);
+}

@@ -1,0 +1,117 @@
+import { escapeIdentifier, escapeLiteral, type ClientBase } from 'pg';
+import type { CellShape } from '../values/cell.ts';
+import { skippedRole, type SkippedRole } from './table-role.ts';
+
+/** A column that can hold strings. */
+export interface Column {
+  readonly name: string;
+  /** As SQL writes it, without length: `jsonb`, `text[]`. An assignment checks the length, a cast would cut silently. */
+  readonly type: string;
+  readonly shape: CellShape;
+  /** In a key, a unique index or a reference: its values name rows, and are never rewritten. */
+  readonly fixed: boolean;
+}
+
+export interface KeyColumn {
+  readonly name: string;
+  readonly type: string;
+}
+
+/** A table of LiteLLM's schema, as far as a rotation is concerned. */
+export interface Relation {
+  readonly name: string;
+  readonly oid: number;
+  /** For a FROM clause: `only "public"."T"`; a partitioned table stands for its partitions. */
+  readonly from: string;
+  /** The primary key, else a unique index without nulls; undefined when there is neither. */
+  readonly key: readonly KeyColumn[] | undefined;
+  readonly columns: readonly Column[];
+  readonly skipped: SkippedRole | undefined;
+  readonly estimatedRows: number;
+  readonly bytes: number;
+  /** Whether triggers or rules of somebody's may do something else than what an update says. */
+  readonly interferes: boolean;
+}
+
+interface RelationRow {
+  oid: number;
+  name: string;
+  kind: string;
+  rows: number;
+  bytes: string;
+  interferes: boolean;
+  key: KeyColumn[] | null;
+  columns: { name: string; type: string; content: string; array: boolean; fixed: boolean }[] | null;
+}
+
+// Partitions are read through their root. Generated columns follow the columns that they are made from.
+const readRelations = `
+  select c.oid::int8::float8 as oid, c.relname as name, c.relkind as kind, c.reltuples as rows,
+    case when c.relkind = 'r' then pg_relation_size(c.oid) else 0 end as bytes,
+    c.relkind <> 'r' or c.relhasrules
+      or exists (select 1 from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as interferes,
+    (select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, null)) order by k.n)
+     from (select indkey::int2[] as cols from pg_index
+           where indrelid = c.oid and indisunique and indisvalid and indimmediate and indpred is null and indexprs is null
+             and not exists (select 1 from unnest(indkey::int2[]) as i (num)
+                             join pg_attribute n on n.attrelid = c.oid and n.attnum = i.num where not n.attnotnull)
+           order by indisprimary desc, indnkeyatts, indexrelid limit 1) as best,
+       unnest(best.cols) with ordinality as k (num, n)
+       join pg_attribute a on a.attrelid = c.oid and a.attnum = k.num) as key,
+    (select json_agg(json_build_object(
+       'name', a.attname, 'type', format_type(a.atttypid, null),
+       'content', case when item.typname in ('json', 'jsonb') then item.typname else 'text' end,
+       'array', whole.typcategory = 'A',
+       'fixed', exists (select 1 from pg_index i where i.indrelid = c.oid and i.indisunique and a.attnum = any (i.indkey::int2[]))
+             or exists (select 1 from pg_constraint f where f.contype = 'f'
+                        and (f.conrelid = c.oid and a.attnum = any (f.conkey) or f.confrelid = c.oid and a.attnum = any (f.confkey)))
+       ) order by a.attnum)
+     from pg_attribute a
+       join pg_type declared on declared.oid = a.atttypid
+       join pg_type whole on whole.oid = case when declared.typtype = 'd' then declared.typbasetype else declared.oid end
+       join pg_type item on item.oid = case when whole.typcategory = 'A' then whole.typelem else whole.oid end
+     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+       and (item.typcategory = 'S' and item.typname <> 'char' or item.typname in ('json', 'jsonb'))) as columns
+  from pg_class c join pg_namespace s on s.oid = c.relnamespace
+  where s.nspname = $1 and c.relkind in ('r', 'p', 'f') and not c.relispartition and c.relpersistence <> 't'
+  order by c.relname collate "C"`;
+
+/** Every table of the schema, in a fixed order (locks are taken in it). */
+export async function readCatalog(
+  client: ClientBase,
+  schema: string,
+  extraSkipped: readonly string[],
+): Promise<readonly Relation[]> {
+  const { rows } = await client.query<RelationRow>(readRelations, [schema]);
+  return rows.map((row) => {
+    const bytes = Number(row.bytes);
+    return {
+      name: row.name,
+      oid: row.oid,
+      from: `${row.kind === 'r' ? 'only ' : ''}${quote(schema)}.${quote(row.name)}`,
+      key: row.key ?? undefined,
+      columns: (row.columns ?? []).map((column) => ({
+        name: column.name,
+        type: column.type,
+        shape: { content: column.content === 'text' ? 'text' : 'json', array: column.array },
+        fixed: column.fixed,
+      })),
+      skipped: row.kind === 'f' ? 'foreign table' : skippedRole(row.name, extraSkipped),
+      // -1: never analyzed. 500 bytes is the middle of LiteLLM's rows.
+      estimatedRows: row.rows >= 0 ? Math.round(row.rows) : Math.ceil(bytes / 500),
+      bytes,
+      interferes: row.interferes,
+    };
+  });
+}
+
+/** The tables that are searched, with the columns that can be rewritten. */
+export function searched(catalog: readonly Relation[]): readonly Relation[] {
+  return catalog
+    .filter(({ skipped }) => skipped === undefined)
+    .map((relation) => ({ ...relation, columns: relation.columns.filter(({ fixed }) => !fixed) }))
+    .filter(({ columns }) => columns.length > 0);
+}
+
+export const quote = (name: string): string => escapeIdentifier(name);
+export const literal = (text: string): string => escapeLiteral(text);

@@ -1,0 +1,156 @@
+import { Client, Pool, escapeIdentifier, type ClientBase, type PoolClient } from 'pg';
+import { failureTypes, RotationError } from '../../rotation/failure.ts';
+import type { Secret } from '../../rotation/secret.ts';
+import { databaseError } from './database-error.ts';
+
+/** How our sessions call themselves in pg_stat_activity. */
+export const applicationName = 'litellm-rotate';
+
+export interface ConnectionOptions {
+  /** As LiteLLM has it in DATABASE_URL; Prisma's own parameters (`schema`, `connection_limit`, ...) are passed over. */
+  readonly connectionString: Secret;
+  /** LiteLLM's schema. @default the `schema` parameter of the connection string, else `public` */
+  readonly schema?: string;
+  /** How long a statement waits for a lock, in ms. @default 10_000 */
+  readonly lockTimeoutMs?: number;
+  /** How long a statement may run, in ms. @default 600_000 */
+  readonly statementTimeoutMs?: number;
+}
+
+/** Sessions with timeouts, whose errors are `RotationError`s that name what was being done. */
+export interface Connections {
+  /** For people: the database and the host, never the user or the password. */
+  readonly description: string;
+  readonly schema: string;
+  /** Whether the connection string says that a pooler stands in between (Prisma's `pgbouncer=true`). */
+  readonly pooled: boolean;
+  /** Lends a session; each statement commits by itself. */
+  session<T>(doing: string, use: (client: ClientBase) => Promise<T>): Promise<T>;
+  /** Lends a session within a transaction, committed when `use` resolves and rolled back when it rejects. */
+  transaction<T>(doing: string, mode: TransactionMode, use: (client: ClientBase) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+export const transactionModes = {
+  write: 'begin isolation level read committed',
+  snapshot: 'begin isolation level repeatable read read only',
+} as const;
+export type TransactionMode = keyof typeof transactionModes;
+
+export function openConnections(options: ConnectionOptions): Connections {
+  const { connectionString, lockTimeoutMs = 10_000, statementTimeoutMs = 600_000 } = options;
+  const target = readTarget(connectionString);
+  const schema = options.schema ?? target.schema ?? 'public';
+  const settings = sessionSettings(schema, lockTimeoutMs, statementTimeoutMs);
+  const pool = new Pool({
+    connectionString: connectionString.reveal(),
+    application_name: applicationName,
+    max: 4,
+    idleTimeoutMillis: 10_000,
+    connectionTimeoutMillis: 10_000,
+    keepAlive: true,
+    onConnect: async (client: ClientBase) => {
+      await client.query(settings);
+    },
+  });
+  // A session that breaks while it is idle is replaced; one in use reports by its query.
+  pool.on('error', () => undefined);
+
+  let closing: Promise<void> | undefined;
+
+  async function session<T>(doing: string, use: (client: ClientBase) => Promise<T>): Promise<T> {
+    let client: PoolClient;
+    try {
+      client = await pool.connect();
+    } catch (error) {
+      throw databaseError(error, `connecting for ${doing}`);
+    }
+    const ignore = (): undefined => undefined;
+    client.on('error', ignore);
+    let broken = true;
+    try {
+      const result = await use(client);
+      broken = false;
+      return result;
+    } catch (error) {
+      throw databaseError(error, doing);
+    } finally {
+      client.off('error', ignore);
+      if (broken) client.on('error', ignore);
+      client.release(broken);
+    }
+  }
+
+  return {
+    description: target.description,
+    schema,
+    pooled: target.pooled,
+    session,
+    transaction: (doing, mode, use) =>
+      session(doing, (client) => inTransaction(client, mode, () => use(client))),
+    close: () => (closing ??= pool.end()),
+  };
+}
+
+/** A transaction of a lent session, committed when `use` resolves and rolled back when it rejects. */
+export async function inTransaction<T>(
+  client: ClientBase,
+  mode: TransactionMode,
+  use: () => Promise<T>,
+): Promise<T> {
+  await client.query(transactionModes[mode]);
+  try {
+    const result = await use();
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback').catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Texts of values must not depend on the role's or the database's settings: they are compared later. */
+function sessionSettings(schema: string, lockTimeoutMs: number, statementTimeoutMs: number): string {
+  return [
+    // Triggers of LiteLLM's find their tables by it; pg_catalog stands in front of it implicitly.
+    `set search_path = ${escapeIdentifier(schema)}`,
+    `set timezone = 'UTC'`,
+    `set datestyle = 'ISO, MDY'`,
+    `set intervalstyle = 'postgres'`,
+    `set extra_float_digits = 1`,
+    `set bytea_output = 'hex'`,
+    `set cursor_tuple_fraction = 1`,
+    // Room for the joins of the swap: the default spills a hash of ten thousand rows to disk, behind the fence.
+    `set work_mem = '32MB'`,
+    // Compiling an expression for each of a hundred columns takes longer than it saves.
+    `set jit = off`,
+    `set client_min_messages = warning`,
+    `set lock_timeout = ${Math.ceil(lockTimeoutMs)}`,
+    `set statement_timeout = ${Math.ceil(statementTimeoutMs)}`,
+    // A worker that is cut off must not hold LiteLLM's tables for longer than this.
+    `set idle_in_transaction_session_timeout = 120000`,
+  ].join(';');
+}
+
+function readTarget(connectionString: Secret): {
+  readonly description: string;
+  readonly schema: string | undefined;
+  readonly pooled: boolean;
+} {
+  const text = connectionString.reveal();
+  let client: Client;
+  try {
+    client = new Client({ connectionString: text });
+  } catch {
+    throw new RotationError(
+      failureTypes.refused,
+      'the connection string of the database cannot be parsed; expected postgresql://user:password@host:port/database, with special characters percent-encoded',
+    );
+  }
+  const parameters = URL.parse(text)?.searchParams;
+  return {
+    description: `Postgres database ${client.database ?? '(default)'} on ${client.host}:${client.port}`,
+    schema: parameters?.get('schema') ?? undefined,
+    pooled: parameters?.get('pgbouncer') === 'true',
+  };
+}

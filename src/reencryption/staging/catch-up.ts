@@ -1,0 +1,137 @@
+import type pg from 'pg';
+import { journalSchema } from '../journal/journal.ts';
+import { fencedOut, type FenceToken } from '../journal/lease.ts';
+import type { StagedRelation } from '../journal/staged-relation.ts';
+import type { Snapshots } from '../postgres/snapshots.ts';
+import type { Reseal } from '../values/reseal.ts';
+import { changedRelations, refreshChanged } from './changed-rows.ts';
+import type { Direction } from './direction.ts';
+import { isChanged, isOn, isSameRow } from './row-conditions.ts';
+import type { StagingWriter } from './staging-writer.ts';
+
+/** So few changed rows are left to the swap: another look would cost more than they do. */
+const fewRows = 100;
+/** Who writes faster than this catches up is not caught up with by trying longer. */
+const mostRounds = 4;
+
+export interface CatchUp {
+  readonly reader: Snapshots;
+  /** A session whose statements commit by themselves. */
+  readonly writer: pg.ClientBase;
+  readonly staging: StagingWriter;
+  readonly fence: FenceToken;
+  readonly reseal: Reseal;
+}
+
+/**
+ * Stages again what LiteLLM has written since it was looked at, while it serves, so that the swap finds little that has
+ * changed and its locks are short. Only relations that were looked at to their end.
+ */
+export async function catchUp(relations: readonly StagedRelation[], to: CatchUp): Promise<void> {
+  let known: readonly StagedRelation[] = relations.filter(({ done, horizon }) => done && horizon !== null);
+  for (let round = 0; round < mostRounds && known.length > 0; round += 1) {
+    const { found, next } = await lookAgain(known, to);
+    if (found <= fewRows) return;
+    known = next;
+  }
+}
+
+async function lookAgain(
+  relations: readonly StagedRelation[],
+  { reader, writer, staging, fence, reseal }: CatchUp,
+): Promise<{ found: number; next: readonly StagedRelation[] }> {
+  const direction: Direction = {
+    source: 'before',
+    target: 'after',
+    reseal,
+    horizon: ({ horizon }) => horizon,
+    except: null,
+  };
+  // Before anything is read: a transaction that is in progress now may write what this look does not see.
+  const { horizon, xid } = (await writer.query<{ horizon: string; xid: string }>(takeHorizon)).rows[0] as {
+    horizon: string;
+    xid: string;
+  };
+  const changed = await changedRelations(reader.client, relations, direction);
+  let found = 0;
+  const next: StagedRelation[] = [];
+  for (const relation of relations) {
+    if (!changed.has(relation)) {
+      next.push({ ...relation, horizon: xid });
+      continue;
+    }
+    let last: Promise<void> | undefined;
+    const refreshed = await refreshChanged(
+      reader.client,
+      relation,
+      direction,
+      async (batch) => {
+        ({ written: last } = await staging.begin(relation, batch, { overwrite: true }));
+      },
+      reader.next(),
+    );
+    await last;
+    const touched = [...new Set([...relation.touched, ...refreshed.touched])];
+    const forgotten = await moveHorizon(writer, fence, forgetOthers({ ...relation, touched }, direction), [
+      horizon,
+      relation.id,
+    ]);
+    found += refreshed.rows + forgotten;
+    next.push({ ...relation, touched, horizon: xid });
+  }
+  await reader.end();
+  const unchanged = relations.filter((relation) => !changed.has(relation)).map(({ id }) => id);
+  await moveHorizon(writer, fence, moveAll, [horizon, unchanged]);
+  return { found, next };
+}
+
+const takeHorizon = `
+  select h::text as horizon, (h % 4294967296)::text as xid
+  from (select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as h) as taken`;
+
+const held = `select 1 from ${journalSchema}.lease where rotation = $1 and token = $2 for share`;
+
+const moveAll = `
+  with fence as materialized (${held}), moved as (
+    update ${journalSchema}.staged_relation set horizon = $3 from fence where id = any ($4::int[])
+  )
+  select exists (select 1 from fence) as fenced, 0 as forgotten`;
+
+/**
+ * A changed row that is on neither side any more holds nothing, or something that was written after the look. From the
+ * new horizon on its staged row would count as true, and the swap would bring back what was overwritten: so it goes, and
+ * the swap looks at the row.
+ */
+function forgetOthers(relation: StagedRelation, direction: Direction): string {
+  const staged = `${journalSchema}.staged`;
+  return `
+    with fence as materialized (${held}), forgotten as (
+      delete from ${staged} as s using ${relation.from} as a, fence
+      where ${isSameRow(relation)} and ${isChanged(relation, direction)} and ${isOn(relation, 'before')} is not true
+      returning s.sealed
+    ), gone as (
+      select count(*) as rows, coalesce(sum(sealed), 0) as values from forgotten
+    ), found as (
+      select count(*) as rows, coalesce(sum(s.sealed), 0) as values from ${staged} as s where s.relation_id = $4
+    ), moved as (
+      update ${journalSchema}.staged_relation as r
+      set horizon = $3, rows = found.rows - gone.rows, sealed = found.values - gone.values
+      from fence, found, gone where r.id = $4
+    )
+    select exists (select 1 from fence) as fenced, gone.rows as forgotten from gone`;
+}
+
+async function moveHorizon(
+  writer: pg.ClientBase,
+  fence: FenceToken,
+  statement: string,
+  parameters: readonly unknown[],
+): Promise<number> {
+  const { rows } = await writer.query<{ fenced: boolean; forgotten: string }>(statement, [
+    fence.rotation,
+    fence.token,
+    ...parameters,
+  ]);
+  if (rows[0]?.fenced !== true) throw fencedOut(fence.rotation);
+  return Number(rows[0].forgotten);
+}

@@ -1,0 +1,238 @@
+import type pg from 'pg';
+import type { Finding } from '../../rotation/finding.ts';
+import { journalSchema } from '../journal/journal.ts';
+import { quote, readCatalog, searched, type Relation } from '../postgres/catalog.ts';
+import type { Connections } from '../postgres/connection.ts';
+
+/** Functions that row versions and their ages are read with: `pg_current_snapshot`, `xid8`. */
+const oldestVersion = 130_000;
+
+/** A trigger that LiteLLM itself brings: it bumps a row of LiteLLM_Config at any update of an MCP server. */
+const knownTriggers: ReadonlySet<string> = new Set(['litellm_mcp_catalog_revision']);
+
+interface Server {
+  version: number;
+  versionName: string;
+  standby: boolean;
+  readOnly: boolean;
+  database: string;
+  role: string;
+  passesRowSecurity: boolean;
+  hasSchema: boolean;
+  canCreateSchema: boolean;
+  canUseSchema: boolean;
+  free: number;
+}
+
+const readServer = `
+  select current_setting('server_version_num')::int as version, current_setting('server_version') as "versionName",
+    pg_is_in_recovery() as standby, current_setting('default_transaction_read_only')::bool as "readOnly",
+    current_database() as database, current_user as role, r.rolsuper or r.rolbypassrls as "passesRowSecurity",
+    j.oid is not null as "hasSchema",
+    has_database_privilege(current_database(), 'CREATE') as "canCreateSchema",
+    coalesce(has_schema_privilege(j.oid, 'CREATE, USAGE'), false) and coalesce(pg_has_role(j.nspowner, 'USAGE'), false) as "canUseSchema",
+    current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+      - (select count(*) from pg_stat_activity where coalesce(backend_type, 'client backend') = 'client backend')::int as free
+  from pg_roles r left join pg_namespace j on j.nspname = '${journalSchema}' where r.rolname = current_user`;
+
+const readTables = `
+  select c.relname as name,
+    has_table_privilege(c.oid, 'SELECT') as "canSelect", has_table_privilege(c.oid, 'UPDATE') as "canUpdate",
+    c.relrowsecurity and not $3 and (c.relforcerowsecurity or not pg_has_role(c.relowner, 'USAGE')) as "rowSecurity"
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = any ($2) order by c.relname`;
+
+// tgtype: 1 for each row, 2 before, 16 on update.
+const readTriggers = `
+  select c.relname as table, t.tgname as name, t.tgtype::int & 1 = 1 and t.tgtype::int & 2 = 2 as before
+  from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = $1 and c.relname = any ($2) and not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype::int & 16 = 16
+  order by 1, 2`;
+
+const triggerTarget = 'LiteLLM_Config';
+const mayInsert = `
+  select current_user as role, has_table_privilege(c.oid, 'INSERT') as may
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = '${triggerTarget}'`;
+
+/** What could keep a rotation from its work in this database. Reads only. */
+export async function inspect(
+  client: pg.ClientBase,
+  connections: Connections,
+  extraSkippedTables: readonly string[],
+): Promise<readonly Finding[]> {
+  const [server] = (await client.query<Server>(readServer)).rows;
+  if (server === undefined) throw new Error('the server did not describe itself');
+  const relations = searched(await readCatalog(client, connections.schema, extraSkippedTables));
+  return [
+    ...judgeServer(server, connections),
+    ...judgeJournal(server),
+    ...judgeSchema(relations, connections),
+    ...(await judgeTables(client, connections, relations, server)),
+    ...(await judgeTriggers(client, connections, relations)),
+  ];
+}
+
+function judgeServer(server: Server, { description, pooled }: Connections): Finding[] {
+  const findings: Finding[] = [];
+  const where = description;
+  if (server.version < oldestVersion) {
+    findings.push({
+      severity: 'blocking',
+      code: 'postgres-too-old',
+      where,
+      found: `Postgres ${server.versionName}`,
+      expected: 'Postgres 13 or newer',
+      next: 'upgrade Postgres',
+    });
+  }
+  if (server.standby || server.readOnly) {
+    findings.push({
+      severity: 'blocking',
+      code: 'database-read-only',
+      where,
+      found: server.standby ? 'a standby in recovery' : 'default_transaction_read_only = on',
+      expected: 'the primary, open for writing',
+      next: 'point the connection string at the primary',
+    });
+  }
+  if (pooled) {
+    findings.push({
+      severity: 'warning',
+      code: 'database-behind-pooler',
+      where,
+      found: 'pgbouncer=true in the connection string: a pooler in transaction mode',
+      expected: 'a direct connection: session settings and cursors of a rotation do not survive pooling',
+      next: "give the rotation Postgres' own address (Prisma's DIRECT_URL)",
+    });
+  }
+  if (server.free < 5) {
+    findings.push({
+      severity: 'warning',
+      code: 'few-connections-left',
+      where,
+      found: `${server.free} free connections`,
+      expected: 'at least 5, of which a rotation uses up to 4',
+      next: 'raise max_connections or end idle sessions',
+    });
+  }
+  return findings;
+}
+
+function judgeJournal(server: Server): Finding[] {
+  if (server.hasSchema ? server.canUseSchema : server.canCreateSchema) return [];
+  const { database, role } = server;
+  return [
+    {
+      severity: 'blocking',
+      code: 'no-journal-schema',
+      where: `database ${database}`,
+      found: server.hasSchema
+        ? `a schema ${journalSchema} that role ${role} does not own`
+        : `no schema ${journalSchema}, and role ${role} may not create one`,
+      expected: `a schema of the rotation's own, for its journal`,
+      next: server.hasSchema
+        ? `run as a superuser: alter schema ${journalSchema} owner to ${quote(role)}`
+        : `run as a superuser: create schema ${journalSchema} authorization ${quote(role)}`,
+    },
+  ];
+}
+
+function judgeSchema(relations: readonly Relation[], { schema, description }: Connections): Finding[] {
+  if (relations.some(({ name }) => name.startsWith('LiteLLM_'))) return [];
+  return [
+    {
+      severity: 'blocking',
+      code: 'no-litellm-tables',
+      where: description,
+      found: `no table of LiteLLM's in schema ${schema}`,
+      expected: 'LiteLLM_ProxyModelTable and its like',
+      next: 'check the database and the schema in the configuration',
+    },
+  ];
+}
+
+async function judgeTables(
+  client: pg.ClientBase,
+  { schema }: Connections,
+  relations: readonly Relation[],
+  server: Server,
+): Promise<Finding[]> {
+  const { rows } = await client.query<{
+    name: string;
+    canSelect: boolean;
+    canUpdate: boolean;
+    rowSecurity: boolean;
+  }>(readTables, [schema, relations.map(({ name }) => name), server.passesRowSecurity]);
+  const findings: Finding[] = [];
+  const denied = rows.filter(({ canSelect, canUpdate }) => !canSelect || !canUpdate);
+  if (denied.length > 0) {
+    findings.push({
+      severity: 'blocking',
+      code: 'missing-privileges',
+      where: `${denied.length} tables of schema ${schema}: ${someOf(denied.map(({ name }) => name))}`,
+      found: `role ${server.role} without SELECT or UPDATE`,
+      expected: 'both, on every table that can hold sealed values (locking them asks for UPDATE)',
+      next: `run as their owner: grant select, update on all tables in schema ${quote(schema)} to ${quote(server.role)}`,
+    });
+  }
+  const secured = rows.filter(({ rowSecurity }) => rowSecurity).map(({ name }) => name);
+  if (secured.length > 0) {
+    findings.push({
+      severity: 'blocking',
+      code: 'row-security',
+      where: `tables ${someOf(secured)}`,
+      found: `row-level security that may hide rows from role ${server.role}`,
+      expected: 'a role that sees every row',
+      next: `use a role with BYPASSRLS, or run: alter role ${quote(server.role)} bypassrls`,
+    });
+  }
+  return findings;
+}
+
+async function judgeTriggers(
+  client: pg.ClientBase,
+  { schema }: Connections,
+  relations: readonly Relation[],
+): Promise<Finding[]> {
+  const { rows } = await client.query<{ table: string; name: string; before: boolean }>(readTriggers, [
+    schema,
+    relations.map(({ name }) => name),
+  ]);
+  const findings = rows.map(({ table, name, before }): Finding => {
+    const known = knownTriggers.has(name);
+    return {
+      severity: before && !known ? 'warning' : 'note',
+      code: 'update-trigger',
+      where: `table ${table}`,
+      found: `trigger ${name}${before ? ', which can alter or skip an updated row' : ''}`,
+      expected: known
+        ? "it: it is LiteLLM's own, and runs when rows of the table are re-encrypted"
+        : 'no trigger that changes what a rotation writes',
+      next:
+        before && !known ? 'read its function; a rotation that it alters is rolled back' : 'nothing to do',
+    };
+  });
+  if (rows.some(({ name }) => knownTriggers.has(name)))
+    findings.push(...(await judgeTriggerRights(client, schema)));
+  return findings;
+}
+
+/** A trigger runs with the rights of whoever updates the table: LiteLLM's own inserts a row elsewhere. */
+async function judgeTriggerRights(client: pg.ClientBase, schema: string): Promise<Finding[]> {
+  const { rows } = await client.query<{ role: string; may: boolean }>(mayInsert, [schema]);
+  return rows
+    .filter(({ may }) => !may)
+    .map(({ role }) => ({
+      severity: 'blocking',
+      code: 'trigger-needs-insert',
+      where: `table ${triggerTarget}`,
+      found: `role ${role} without INSERT, which LiteLLM's trigger on its MCP servers needs when one is re-encrypted`,
+      expected: 'INSERT on this one table',
+      next: `run as its owner: grant insert on ${quote(schema)}.${quote(triggerTarget)} to ${quote(role)}`,
+    }));
+}
+
+function someOf(names: readonly string[]): string {
+  return names.length <= 5
+    ? names.join(', ')
+    : `${names.slice(0, 5).join(', ')} and ${names.length - 5} more`;
+}
