@@ -8,7 +8,7 @@ import { describeFinding, type Finding } from '../rotation/finding.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import { createRowList, type ValueInventory } from '../rotation/inventory.ts';
 import type { KeyName, KeyPair } from '../rotation/keys.ts';
-import type { PlanParts } from '../rotation/plan.ts';
+import type { PlanParts } from '../rotation/plan-parts.ts';
 import { Secret } from '../rotation/secret.ts';
 import { takeFence, withHeartbeat } from './context.ts';
 import { fingerprintsOf } from './generations.ts';

@@ -1,7 +1,8 @@
 import { styleText } from 'node:util';
 import type { Finding } from '../rotation/finding.ts';
 import type { SealedRow } from '../rotation/inventory.ts';
-import type { Plan, PlannedValues } from '../rotation/plan.ts';
+import type { Plan } from '../rotation/plan.ts';
+import type { PlannedValues } from '../rotation/plan-parts.ts';
 import type { Step } from '../rotation/status.ts';
 
 type Style = Parameters<typeof styleText>[0];

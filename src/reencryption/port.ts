@@ -1,7 +1,7 @@
 import type { Fence, ReportProgress } from '../rotation/fence.ts';
 import type { Finding } from '../rotation/finding.ts';
 import type { NamedKey } from '../rotation/keys.ts';
-import type { MeasuredOutage } from '../rotation/outage.ts';
+import type { MeasuredOutage } from '../rotation/measured-outage.ts';
 import type { ReencryptedValues, ReencryptionCounts } from '../rotation/reencryption.ts';
 import type { Secret } from '../rotation/secret.ts';
 

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import { parseInput, text } from './input.ts';
-import type { PlannedValues } from './plan.ts';
+import type { PlannedValues } from './plan-parts.ts';
 
 /** What a person asks for who wants to know what is sealed. */
 export interface InventoryRequest {

@@ -1,15 +1,4 @@
-import type { PlanParts } from './plan.ts';
-
-/** How long the parts of the outage of an earlier rotation of the same database took. */
-export interface MeasuredOutage {
-  /** ISO 8601, UTC. */
-  readonly at: string;
-  /** From stop to ready, without the swap. */
-  readonly restartMs: number;
-  readonly swapMs: number;
-  /** That it swapped. */
-  readonly values: number;
-}
+import type { PlanParts } from './plan-parts.ts';
 
 /** How long the proxy is expected not to answer, in seconds, and where each figure comes from. */
 export interface OutageEstimate {

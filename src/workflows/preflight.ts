@@ -3,8 +3,8 @@ import { makePlan, type Plan } from '../rotation/plan.ts';
 import type { RotationRequest } from '../rotation/request.ts';
 import { converge } from './convergence.ts';
 import { endedAlready } from './failures.ts';
-import type { Rotation } from './phases.ts';
 import { looks, values } from './policies.ts';
+import type { Rotation } from './rotation.ts';
 
 /** Looks at every part and makes the plan. Reads only, but for the lease and our own journal. */
 export async function preflight(

@@ -7,8 +7,8 @@ import {
   type Rehearsed,
   rehearsedOutageMs,
 } from '../rotation/rehearsal.ts';
-import type { Rotation } from './phases.ts';
 import { service, undo, values } from './policies.ts';
+import type { Rotation } from './rotation.ts';
 
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 

@@ -6,21 +6,12 @@ import { createCompensations } from './compensations.ts';
 import { Decision } from './decision.ts';
 import { describeFailure, endedFailure, readRequest, refusedPlan } from './failures.ts';
 import { planQuery, statusQuery } from './messages.ts';
-import {
-  complete,
-  cutover,
-  fence,
-  release,
-  type Rotation,
-  type Staged,
-  stage,
-  start,
-  verify,
-} from './phases.ts';
+import { complete, cutover, fence, release, stage, start, verify } from './phases.ts';
 import { preflight } from './preflight.ts';
 import { Pausing } from './pausing.ts';
 import { looks } from './policies.ts';
 import { Progress } from './progress.ts';
+import type { Rotation, Staged } from './rotation.ts';
 import { Compensations } from './saga.ts';
 
 /**

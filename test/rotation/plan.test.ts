@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { decideCase } from '../../src/rotation/case.ts';
 import type { KeyName } from '../../src/rotation/keys.ts';
-import type { MeasuredOutage } from '../../src/rotation/outage.ts';
-import { makePlan, type PlannedValues } from '../../src/rotation/plan.ts';
+import type { MeasuredOutage } from '../../src/rotation/measured-outage.ts';
+import { makePlan } from '../../src/rotation/plan.ts';
+import type { PlannedValues } from '../../src/rotation/plan-parts.ts';
 
 const line = (values: number, key: string | null, remark: PlannedValues['remark'] = ''): PlannedValues => ({
   table: 'LiteLLM_ProxyModelTable',

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import type { MeasuredOutage } from '../../rotation/outage.ts';
+import type { MeasuredOutage } from '../../rotation/measured-outage.ts';
 import { journalSchema } from './journal.ts';
 
 // Evidence is written by the workflow, as its result; of an older release it may lack the parts.
