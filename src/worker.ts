@@ -47,6 +47,8 @@ export async function runWorker(env: NodeJS.ProcessEnv, configPath: string | und
       // A rotation is one task at a time. Each poll that a frozen worker leaves open swallows one more attempt.
       maxConcurrentActivityTaskPolls: 1,
       maxConcurrentWorkflowTaskPolls: 2,
+      // For as long a task of a workflow waits for the worker that had the last one, before any worker may take it.
+      stickyQueueScheduleToStartTimeout: '2 seconds',
     });
     logger.info(
       { taskQueue: config.taskQueue, namespace, targets: Object.keys(config.targets), config: path },

@@ -4,9 +4,9 @@ import { failureTypes, finalFailures } from '../rotation/failure.ts';
 
 /*
  * One proxy for each way of failing, not for each module. Every group ends at once on the failures that no retry mends;
- * heartbeats come every two seconds, so that a killed worker is noticed in fifteen.
+ * heartbeats come every two seconds, so that a killed worker is noticed in eight: with LiteLLM stopped, that is part of the outage.
  */
-const heartbeatTimeout = '15 seconds';
+const heartbeatTimeout = '8 seconds';
 const cancellationType = 'WAIT_CANCELLATION_COMPLETED';
 const nonRetryableErrorTypes: string[] = [...finalFailures];
 
