@@ -45,8 +45,9 @@ export async function runWorker(env: NodeJS.ProcessEnv, configPath: string | und
       maxHeartbeatThrottleInterval: '2 seconds',
       shutdownGraceTime: '10 seconds',
       // A rotation is one task at a time. Each poll that a frozen worker leaves open swallows one more attempt.
-      maxConcurrentActivityTaskPolls: 1,
-      maxConcurrentWorkflowTaskPolls: 2,
+      // Not maxConcurrent...TaskPolls, which this SDK has in its types and nowhere else.
+      activityTaskPollerBehavior: { type: 'simple-maximum', maximum: 1 },
+      workflowTaskPollerBehavior: { type: 'simple-maximum', maximum: 2 },
       // For as long a task of a workflow waits for the worker that had the last one, before any worker may take it.
       stickyQueueScheduleToStartTimeout: '2 seconds',
     });

@@ -32,11 +32,12 @@ export function createValueActivities(ports: Ports) {
     async restoreValues(job: Job): Promise<RestoreReport> {
       const target = ports.target(job.target);
       return withHeartbeat(async (_signal, progress) => {
+        // Before the look: an attempt that is frozen in the middle of its swap could commit it afterwards.
+        const fence = await takeFence(target.database, job.rotation);
         if ((await target.database.observe(job.rotation)).side === 'previous')
           return { rows: 0, resealedValues: 0 };
         const generations = await generationsOf(target, job);
         const master = { from: generations.previous.master, to: generations.pending.master };
-        const fence = await takeFence(target.database, job.rotation);
         return target.database.restore(transitionOf(target, generations), master, fence, progress);
       });
     },

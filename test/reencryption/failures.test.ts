@@ -1,7 +1,10 @@
+import { MockActivityEnvironment } from '@temporalio/testing';
 import { execa } from 'execa';
 import { once } from 'node:events';
 import { Client, escapeLiteral } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Ports } from '../../src/activities/ports.ts';
+import { createValueActivities } from '../../src/activities/values.ts';
 import { applicationName } from '../../src/reencryption/postgres/connection.ts';
 import type { RotationDatabase } from '../../src/reencryption/port.ts';
 import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
@@ -216,7 +219,8 @@ describe('a stale attempt', () => {
     expect((await database.observe('r-1')).staged).toBe(rows);
   });
 
-  test('that is frozen in the middle of its swap is ended by the next one, and writes nothing when it wakes', async () => {
+  /** The swap in a process of its own, frozen in the middle of its transaction. */
+  async function frozenInSwap() {
     const stale = await begin(database);
     await database.stage(transition, stale, silent, never);
     await lab.client.query(`create function wait_at_gate() returns trigger language plpgsql as
@@ -239,13 +243,31 @@ describe('a stale attempt', () => {
     await expect
       .poll(async () => (await lab.client.query(`${sessions} and state like 'idle in%'`)).rowCount)
       .toBe(1);
+    // A promise of its own, which must not be waited for yet.
+    return { child };
+  }
 
+  test('that is frozen in the middle of its swap is ended by the next one, and writes nothing when it wakes', async () => {
+    const { child } = await frozenInSwap();
     const next = await database.fence('r-1');
     expect(await database.swap(transition, masterKey, next, silent)).toMatchObject({ values: 143 });
     const after = await dump(lab.client);
     child.kill('SIGCONT');
     expect((await child).exitCode).not.toBe(0);
     expect(await dump(lab.client)).toEqual(after);
+  });
+
+  test('that is frozen in the middle of its swap is ended by a rollback, which finds nothing swapped: so it stays', async () => {
+    const { child } = await frozenInSwap();
+    const before = await dump(lab.client);
+    const { restoreValues } = createValueActivities({ target: () => ({ database }) } as unknown as Ports);
+    const environment = new MockActivityEnvironment({ currentAttemptScheduledTimestampMs: Date.now() });
+    const restored: unknown = await environment.run(restoreValues, { target: 'lab', rotation: 'r-1' });
+    expect(restored).toEqual({ rows: 0, resealedValues: 0 });
+    child.kill('SIGCONT');
+    expect((await child).exitCode).not.toBe(0);
+    expect((await database.observe('r-1')).side).toBe('previous');
+    expect(await dump(lab.client)).toEqual(before);
   });
 
   test("does not end anybody else's session that has the lease: it gives up within the lock timeout", async () => {
