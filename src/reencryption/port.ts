@@ -171,7 +171,10 @@ export interface RotationDatabase {
     progress: ReportProgress,
     signal: AbortSignal,
   ): Promise<ImprovementReport>;
-  /** Computes every new ciphertext beside the old one. Resumes where an earlier attempt stopped; `signal` aborts between batches. */
+  /**
+   * Computes every new ciphertext beside the old one, and catches up with what was written meanwhile. Resumes where an
+   * earlier attempt stopped; `signal` aborts between batches.
+   */
   stage(
     transition: Transition,
     fence: Fence,
