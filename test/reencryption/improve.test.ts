@@ -17,16 +17,11 @@ import {
   sealed,
   silent,
   startTestServer,
+  upgrade as asked,
   v2,
   type TestDatabase,
 } from './database.ts';
 
-const asked: Improvement = {
-  sealing: previous,
-  known: [previous, beforeSalt],
-  upgradeTo: 'v2',
-  repairSealedTwice: false,
-};
 const repairing: Improvement = { ...asked, upgradeTo: null, repairSealedTwice: true };
 const forgotten = { label: 'forgotten', key: new Secret('forgotten') };
 
