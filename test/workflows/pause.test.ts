@@ -77,7 +77,7 @@ function longStage() {
 }
 
 describe.concurrent('a pause', () => {
-  test('stops stage, is shown everywhere, and is over when it is continued', async () => {
+  test('stops stage, is shown everywhere, and is over when it is continued', async ({ expect }) => {
     const { state, activities, deployment, staging } = longStage();
     await harness.withWorker(activities, async (taskQueue) => {
       const handle = await start(taskQueue);
