@@ -1,7 +1,7 @@
 import { execa } from 'execa';
 import { once } from 'node:events';
 import { Client, escapeLiteral } from 'pg';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { applicationName } from '../../src/reencryption/connection.ts';
 import type { RotationDatabase } from '../../src/reencryption/port.ts';
 import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
@@ -19,26 +19,18 @@ import {
   previous,
   sealed,
   silent,
-  startTestServer,
   transition,
   v2,
-  type TestDatabase,
 } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
 
-let server: Awaited<ReturnType<typeof startTestServer>>;
-let lab: TestDatabase;
+const lab = useTestDatabase();
 let database: RotationDatabase;
 const known = [previous, beforeSalt];
 
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterAll(() => server.stop());
-beforeEach(async () => {
-  lab = await server.create();
+beforeEach(() => {
   database = lab.rotationDatabase({ lockTimeoutMs: 300 });
 });
-afterEach(() => lab.close());
 
 const fill = (rows: number): Promise<void> =>
   fillModels(lab.client, rows, (id) => ({ a: sealed(`PLAIN-${id}`, previous, v2), b: sealed(id) }));
@@ -150,7 +142,7 @@ describe('a lost connection', () => {
     let done = 0;
     const crash = (async () => {
       await expect.poll(() => done, { timeout: 20_000, interval: 2 }).toBeGreaterThan(1500);
-      await server.server.restart('immediate');
+      await lab.server.restart('immediate');
     })();
     const slow = lab.rotationDatabase({ throttleValuesPerSecond: 4000 });
     const error = await failure(

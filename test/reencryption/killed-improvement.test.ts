@@ -1,29 +1,10 @@
 import { execa } from 'execa';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { applicationName } from '../../src/reencryption/connection.ts';
-import {
-  begin,
-  beforeSalt,
-  fillModels,
-  never,
-  plaintexts,
-  previous,
-  silent,
-  startTestServer,
-  upgrade,
-  type TestDatabase,
-} from './database.ts';
+import { begin, beforeSalt, fillModels, never, plaintexts, previous, silent, upgrade } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
 
-let server: Awaited<ReturnType<typeof startTestServer>>;
-let lab: TestDatabase;
-beforeAll(async () => {
-  server = await startTestServer();
-  lab = await server.create();
-});
-afterAll(async () => {
-  await lab.close();
-  await server.stop();
-});
+const lab = useTestDatabase();
 
 /** The transaction that reaches the row waits behind its locks until the advisory lock is free. */
 const gate = (id: string) => `
