@@ -1,4 +1,7 @@
 import type { Host } from './host.ts';
+import { parseEnviron, unreadableEnvironment } from './process-environment.ts';
+import type { ProcessEnvironment } from './process-environment.ts';
+import { isGone } from './process-table.ts';
 
 const lookMs = 10_000;
 
@@ -16,6 +19,15 @@ export async function processesOf(host: Host, controlGroup: string | undefined):
     for (const line of stdout.split('\n')) if (/^[1-9]\d*$/.test(line)) pids.add(Number(line));
   }
   return [...pids];
+}
+
+/** The environment of a process that was found in one; undefined when the process has ended. */
+export async function environmentOf(host: Host, pid: number): Promise<ProcessEnvironment | undefined> {
+  try {
+    return parseEnviron(await host.readFile(`/proc/${pid}/environ`));
+  } catch (error) {
+    return isGone(error) ? undefined : unreadableEnvironment;
+  }
 }
 
 // Unified, hybrid and legacy layouts: cgroup2, and the named v1 hierarchy that older systemd tracks services in.

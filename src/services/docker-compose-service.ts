@@ -1,12 +1,15 @@
 import { realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { RotationError, failureTypes } from '../rotation/failure.ts';
-import { readComposeDefinition, readProjectName } from './compose-definition.ts';
+import type { RotationError } from '../rotation/failure.ts';
+import { readComposeDefinition } from './compose-definition.ts';
 import { composeFindings } from './compose-findings.ts';
-import { createDockerEngine, describeContainer, isUp } from './docker-engine.ts';
+import { createComposeProject, readMs, upOptions } from './compose-project.ts';
+import { describe, isSettled, stateOf, unknownState } from './compose-state.ts';
+import type { ComposeLook } from './compose-state.ts';
+import { createDockerEngine, engineUnreachable, isUp } from './docker-engine.ts';
 import type { Container } from './docker-engine.ts';
 import { describeOutcome, succeeded } from './host.ts';
-import type { GivenValue, Service, ServiceState } from './port.ts';
+import type { GivenValue, Service } from './port.ts';
 import { givenValues, parseEnviron } from './process-environment.ts';
 import { lookUntil, pause, settleMs } from './waiting.ts';
 
@@ -32,14 +35,6 @@ export interface DockerComposeServiceOptions {
   readonly variables?: readonly string[];
 }
 
-interface Look {
-  /** Containers of the service itself. */
-  readonly containers: readonly Container[];
-  /** Containers of `docker compose run`, which have the same keys. */
-  readonly oneOffs: readonly Container[];
-}
-
-const readMs = 30_000;
 const marginMs = 30_000;
 const upMs = 120_000;
 const stoppedMs = 5_000;
@@ -51,61 +46,21 @@ const stoppedMs = 5_000;
 export function createDockerComposeService(options: DockerComposeServiceOptions): Service {
   const { service, projectDirectory } = options;
   const engine = createDockerEngine(options.docker ?? 'docker', projectDirectory, options.environment ?? {});
-  const compose = [
-    'compose',
-    ...(options.files ?? []).flatMap((file) => ['--file', file]),
-    ...(options.projectName === undefined ? [] : ['--project-name', options.projectName]),
-  ];
-  const composeText = ['docker', ...compose].join(' ');
+  const project = createComposeProject(options, engine);
+  const { look, failure } = project;
   const description = `compose service ${service} in ${projectDirectory}`;
-  let project = options.projectName;
-
-  const failure = (message: string, container?: Container): RotationError =>
-    new RotationError(failureTypes.serviceFailed, message, {
-      ...(container && { facts: { instance: container.id } }),
-    });
-
-  const projectName = async (): Promise<string> => {
-    if (project !== undefined) return project;
-    project = await readProjectName(engine, compose);
-    if (project === undefined) {
-      throw failure(
-        `docker compose cannot read the definition in ${projectDirectory}; expected a valid compose file; ` +
-          `\`${composeText} config --quiet\` in that directory says why`,
-      );
-    }
-    return project;
-  };
-
-  const look = async (): Promise<Look> => {
-    const all = await engine.containers(await projectName(), service);
-    return {
-      containers: all.filter(({ isOneOff }) => !isOneOff),
-      oneOffs: all.filter(({ isOneOff }) => isOneOff),
-    };
-  };
 
   return {
     description,
 
     async inspect() {
-      const definition = await readComposeDefinition(engine, compose, service);
-      const version = await engine.run(['version', '--format', '{{.Server.Version}}'], readMs);
+      const definition = await readComposeDefinition(engine, project.args, service);
+      const version = await engine.version();
       if (!succeeded(version)) {
-        const finding = {
-          severity: 'blocking',
-          code: 'docker-unreachable',
-          where: description,
-          found: `that \`docker version\` ${describeOutcome(version, readMs)}`,
-          expected: 'an engine that answers',
-          next: 'run `docker version` as the user of the worker; set DOCKER_HOST in the environment of this service',
-        } as const;
-        return {
-          findings: [finding],
-          state: { state: 'failed', instance: undefined, detail: 'docker does not answer' },
-        };
+        return { findings: [engineUnreachable(description, version)], state: unknownState };
       }
-      const seen: Look = typeof definition === 'string' ? { containers: [], oneOffs: [] } : await look();
+      const seen: ComposeLook =
+        typeof definition === 'string' ? { containers: [], oneOffs: [] } : await look();
       const running = seen.containers.find(isUp);
       // Without `image:`, compose names what it builds after project and service.
       const image =
@@ -115,14 +70,14 @@ export function createDockerComposeService(options: DockerComposeServiceOptions)
       const findings = composeFindings(definition, {
         service,
         projectDirectory,
-        compose: composeText,
+        compose: project.command,
         envFiles: (options.envFiles ?? []).map((path) => resolve(projectDirectory, path)),
         realPath,
         variables: options.variables ?? ['LITELLM_MASTER_KEY', 'LITELLM_SALT_KEY'],
         given: Object.keys(options.environment ?? {}),
         running,
-        wouldRecreate: running !== undefined && (await wouldRecreate()),
-        image: await imageId(image),
+        wouldRecreate: running !== undefined && (await project.wouldRecreate()),
+        image: image === undefined ? undefined : await project.imageId(image),
       });
       return { findings, state: stateOf(seen) };
     },
@@ -138,16 +93,17 @@ export function createDockerComposeService(options: DockerComposeServiceOptions)
       if (before.containers.some(isUp)) {
         const timeoutMs = options.stopTimeoutMs ?? Math.max(...up.map(({ stopMs }) => stopMs)) + marginMs;
         await fence.assert();
-        const outcome = await engine.run([...compose, 'stop', service], timeoutMs, signal);
+        const outcome = await engine.run([...project.args, 'stop', service], timeoutMs, signal);
         if (!succeeded(outcome)) {
           throw failure(
-            `\`${composeText} stop ${service}\` ${describeOutcome(outcome, timeoutMs)} and the service is ${describe(await look())}; ` +
+            `\`${project.command} stop ${service}\` ${describeOutcome(outcome, timeoutMs)} and the service is ${describe(await look())}; ` +
               'expected it to stop; the engine may still be at it, and the next attempt looks first',
             up[0],
           );
         }
       }
-      const isStopped = ({ containers, oneOffs }: Look): boolean => ![...containers, ...oneOffs].some(isUp);
+      const isStopped = ({ containers, oneOffs }: ComposeLook): boolean =>
+        ![...containers, ...oneOffs].some(isUp);
       const after = await lookUntil(look, isStopped, { timeoutMs: stoppedMs, signal });
       if (!isStopped(after)) {
         throw failure(
@@ -165,22 +121,12 @@ export function createDockerComposeService(options: DockerComposeServiceOptions)
       const before = await look();
       if (!before.containers.some(isUp)) {
         await fence.assert();
-        // Not `--wait`: without a healthcheck it is content with a container that has exited. And neither a pull nor a
-        // build: a rotation brings up new keys, not another LiteLLM.
-        const up = [
-          'up',
-          '--detach',
-          '--force-recreate',
-          '--no-deps',
-          '--no-build',
-          '--pull',
-          'never',
-          service,
-        ];
-        const outcome = await engine.run([...compose, ...up], upMs, signal);
+        // Not `--wait`: without a healthcheck it is content with a container that has exited.
+        const up = ['up', '--force-recreate', ...upOptions, service];
+        const outcome = await engine.run([...project.args, ...up], upMs, signal);
         if (!succeeded(outcome)) {
           throw failure(
-            `\`${composeText} up ${service}\` ${describeOutcome(outcome, upMs)} and the service is ${describe(await look())}; ` +
+            `\`${project.command} up ${service}\` ${describeOutcome(outcome, upMs)} and the service is ${describe(await look())}; ` +
               `expected a running container; run it by hand in ${projectDirectory} to see what it says`,
           );
         }
@@ -215,16 +161,7 @@ export function createDockerComposeService(options: DockerComposeServiceOptions)
       );
     },
 
-    async log(instance, lines) {
-      const outcome = await engine.run(['logs', '--timestamps', '--tail', String(lines), instance], readMs);
-      if (!succeeded(outcome)) return undefined;
-      // The two streams come apart; the timestamps have a fixed width, so they put the lines back in order.
-      const written = `${outcome.stdout}\n${outcome.stderr}`
-        .split('\n')
-        .filter(Boolean)
-        .toSorted(byTimestamp);
-      return written.map((line) => line.slice(line.indexOf(' ') + 1)).slice(-lines);
-    },
+    log: (instance, lines) => engine.log(instance, lines),
   };
 
   /** Waits until one container runs, is healthy if that can be told, and has stayed the same start for a moment. */
@@ -233,12 +170,12 @@ export function createDockerComposeService(options: DockerComposeServiceOptions)
     const timeoutMs =
       options.startTimeoutMs ??
       Math.max(upMs, ...first.containers.map(({ healthMs }) => healthMs + marginMs));
-    const done = ({ containers }: Look): boolean =>
+    const done = ({ containers }: ComposeLook): boolean =>
       containers.filter(isUp).length !== 1 || containers.some(isSettled);
     const seen = await lookUntil(look, done, { timeoutMs, everyMs: 300, signal });
     const up = seen.containers.find(isSettled);
     const began = up ?? first.containers.find(isUp) ?? seen.containers[0];
-    const fail = (found: Look, when: string): RotationError =>
+    const fail = (found: ComposeLook, when: string): RotationError =>
       failure(
         `${when}, the service is ${describe(found)}; expected one container running${began?.health === undefined ? '' : ' and healthy'}; ` +
           `read \`docker logs ${began?.id.slice(0, 12) ?? service}\``,
@@ -254,49 +191,6 @@ export function createDockerComposeService(options: DockerComposeServiceOptions)
     if (!isSame || again.containers.filter(isUp).length !== 1) throw fail(again, 'a moment after its start');
     return same;
   }
-
-  /** Whether compose itself would make the container anew: its definition, an env file or its image is not the same. */
-  async function wouldRecreate(): Promise<boolean> {
-    const dry = ['up', '--dry-run', '--detach', '--no-deps', '--no-build', '--pull', 'never', service];
-    const outcome = await engine.run([...compose, ...dry], readMs);
-    return succeeded(outcome) && /^.* Container \S+ +Recreate/m.test(outcome.stdout + outcome.stderr);
-  }
-
-  async function imageId(image: string | undefined): Promise<string | undefined> {
-    if (image === undefined) return undefined;
-    const outcome = await engine.run(['image', 'inspect', '--format', '{{.Id}}', image], readMs);
-    return succeeded(outcome) ? outcome.stdout.trim() : undefined;
-  }
-}
-
-/** Nothing more to wait for: up without a healthcheck, or with its verdict, or falling over. */
-function isSettled({ status, health }: Container): boolean {
-  return status === 'restarting' || (status === 'running' && health !== 'starting');
-}
-
-function stateOf({ containers, oneOffs }: Look): ServiceState {
-  const up = containers.filter(isUp);
-  const detail = describe({ containers, oneOffs });
-  const [only] = up;
-  if (only === undefined) {
-    return { state: oneOffs.some(isUp) ? 'stopping' : 'stopped', instance: undefined, detail };
-  }
-  if (up.length > 1) return { state: 'failed', instance: undefined, detail };
-  const isBad = only.status !== 'running' || only.health === 'unhealthy';
-  const state = isBad ? 'failed' : only.health === 'starting' ? 'starting' : 'running';
-  return { state, instance: only.id, detail };
-}
-
-function describe({ containers, oneOffs }: Look): string {
-  const runs = oneOffs
-    .filter(isUp)
-    .map((container) => `${describeContainer(container)} (docker compose run)`);
-  return [...containers.map(describeContainer), ...runs].join('; ') || 'without a container';
-}
-
-function byTimestamp(one: string, other: string): number {
-  const [a, b] = [one.slice(0, 30), other.slice(0, 30)];
-  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function realPath(path: string): string {

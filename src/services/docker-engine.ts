@@ -1,4 +1,5 @@
 import { RotationError, failureTypes } from '../rotation/failure.ts';
+import type { Finding } from '../rotation/finding.ts';
 import { describeOutcome, run, succeeded } from './host.ts';
 import type { Outcome } from './host.ts';
 
@@ -31,6 +32,10 @@ export interface DockerEngine {
   run(args: readonly string[], timeoutMs: number, signal?: AbortSignal): Promise<Outcome>;
   /** The containers of a service, found by compose's labels: a killed compose leaves them under other names. */
   containers(project: string, service: string): Promise<readonly Container[]>;
+  /** Fails when no engine answers. */
+  version(): Promise<Outcome>;
+  /** The last lines that a container has written; undefined when it is gone. */
+  log(container: string, lines: number): Promise<readonly string[] | undefined>;
 }
 
 const lookMs = 30_000;
@@ -63,8 +68,37 @@ export function createDockerEngine(
           `${project}/${service}; expected an engine that answers; check \`docker ps\` as the user of the worker`,
       );
     },
+
+    version: () => engine.run(['version', '--format', '{{.Server.Version}}'], lookMs),
+
+    async log(container, lines) {
+      const outcome = await engine.run(['logs', '--timestamps', '--tail', String(lines), container], lookMs);
+      if (!succeeded(outcome)) return undefined;
+      // The two streams come apart; the timestamps have a fixed width, so they put the lines back in order.
+      const written = `${outcome.stdout}\n${outcome.stderr}`
+        .split('\n')
+        .filter(Boolean)
+        .toSorted(byTimestamp);
+      return written.map((line) => line.slice(line.indexOf(' ') + 1)).slice(-lines);
+    },
   };
   return engine;
+}
+
+export function engineUnreachable(where: string, version: Outcome): Finding {
+  return {
+    severity: 'blocking',
+    code: 'docker-unreachable',
+    where,
+    found: `that \`docker version\` ${describeOutcome(version, lookMs)}`,
+    expected: 'an engine that answers',
+    next: 'run `docker version` as the user of the worker; set DOCKER_HOST in the environment of this service',
+  };
+}
+
+function byTimestamp(one: string, other: string): number {
+  const [a, b] = [one.slice(0, 30), other.slice(0, 30)];
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** The parts of `docker inspect` (Engine API 1.41) that are read. State.Health is missing without a healthcheck. */

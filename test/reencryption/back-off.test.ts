@@ -1,18 +1,10 @@
 import fc from 'fast-check';
 import { setTimeout } from 'node:timers/promises';
 import { Client } from 'pg';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { createBackOff, longestWaitMs } from '../../src/reencryption/pacing/back-off.ts';
-import {
-  begin,
-  fillModels,
-  never,
-  masterKey,
-  silent,
-  startTestServer,
-  transition,
-  type TestDatabase,
-} from './database.ts';
+import { begin, fillModels, never, masterKey, silent, transition } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
 
 const ms = (max: number) => fc.double({ min: 0, max, noNaN: true });
 const samples = fc.array(fc.record({ latencyMs: ms(5_000), others: fc.nat(50) }), { maxLength: 200 });
@@ -119,17 +111,10 @@ describe('the wait between two batches', () => {
 });
 
 describe('stage beside a busy Postgres', () => {
-  let server: Awaited<ReturnType<typeof startTestServer>>;
-  let lab: TestDatabase;
-  beforeAll(async () => {
-    server = await startTestServer();
-  });
-  afterAll(() => server.stop());
+  const lab = useTestDatabase();
   beforeEach(async () => {
-    lab = await server.create();
     await fillModels(lab.client, 12_000);
   });
-  afterEach(() => lab.close());
 
   /** A session that makes every statement on the lease's row wait 60 ms, until it is told to end. */
   async function load(): Promise<{ end(): Promise<void> }> {

@@ -1,6 +1,5 @@
 import * as fc from 'fast-check';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { RotationDatabase } from '../../src/reencryption/port.ts';
+import { expect, test } from 'vitest';
 import {
   begin,
   beforeSalt,
@@ -12,25 +11,12 @@ import {
   previous,
   sealed,
   silent,
-  startTestServer,
   transition,
   v2,
-  type TestDatabase,
 } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
 
-let server: Awaited<ReturnType<typeof startTestServer>>;
-let lab: TestDatabase;
-let database: RotationDatabase;
-
-beforeAll(async () => {
-  server = await startTestServer();
-  lab = await server.create();
-  database = lab.rotationDatabase();
-});
-afterAll(async () => {
-  await lab.close();
-  await server.stop();
-});
+const lab = useTestDatabase();
 
 /** Texts of JSON documents, built from tokens so that spellings which JSON.stringify never writes are among them. */
 const blank = fc.constantFrom('', '', ' ', '\n', '\t ');
@@ -110,6 +96,7 @@ function unsealed(cell: string | null): string | undefined {
 }
 
 test('of any json, jsonb, text and array cell, a rotation changes the sealed values and nothing else, and a restore brings each byte back', async () => {
+  const database = lab.rotationDatabase();
   await lab.client.query(
     `create table torture (id int primary key, plain json, binary_json jsonb, documents json[], texts varchar[], inside text)`,
   );

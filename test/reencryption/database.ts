@@ -7,7 +7,7 @@ import type { Fence } from '../../src/rotation/fence.ts';
 import type { RotationError } from '../../src/rotation/failure.ts';
 import type { NamedKey } from '../../src/rotation/keys.ts';
 import { Secret } from '../../src/rotation/secret.ts';
-import type { RotationDatabase, Transition } from '../../src/reencryption/port.ts';
+import type { Improvement, RotationDatabase, Transition } from '../../src/reencryption/port.ts';
 import {
   createRotationDatabase,
   type RotationDatabaseOptions,
@@ -18,6 +18,12 @@ export const pending: NamedKey = { label: 'pending salt key', key: new Secret('s
 export const beforeSalt: NamedKey = { label: 'master key', key: new Secret('sk-master-previous') };
 export const transition: Transition = { known: [previous, beforeSalt], to: pending, from: previous };
 export const masterKey = { from: new Secret('sk-master-previous'), to: new Secret('sk-master-pending') };
+export const upgrade: Improvement = {
+  sealing: previous,
+  known: [previous, beforeSalt],
+  upgradeTo: 'v2',
+  repairSealedTwice: false,
+};
 export const silent = (): void => undefined;
 export const never = new AbortController().signal;
 

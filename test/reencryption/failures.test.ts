@@ -2,7 +2,7 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import { execa } from 'execa';
 import { once } from 'node:events';
 import { Client, escapeLiteral } from 'pg';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { Ports } from '../../src/activities/ports.ts';
 import { createValueActivities } from '../../src/activities/values.ts';
 import { applicationName } from '../../src/reencryption/postgres/connection.ts';
@@ -22,26 +22,18 @@ import {
   previous,
   sealed,
   silent,
-  startTestServer,
   transition,
   v2,
-  type TestDatabase,
 } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
 
-let server: Awaited<ReturnType<typeof startTestServer>>;
-let lab: TestDatabase;
+const lab = useTestDatabase();
 let database: RotationDatabase;
 const known = [previous, beforeSalt];
 
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterAll(() => server.stop());
-beforeEach(async () => {
-  lab = await server.create();
+beforeEach(() => {
   database = lab.rotationDatabase({ lockTimeoutMs: 300 });
 });
-afterEach(() => lab.close());
 
 const fill = (rows: number): Promise<void> =>
   fillModels(lab.client, rows, (id) => ({ a: sealed(`PLAIN-${id}`, previous, v2), b: sealed(id) }));
@@ -153,7 +145,7 @@ describe('a lost connection', () => {
     let done = 0;
     const crash = (async () => {
       await expect.poll(() => done, { timeout: 20_000, interval: 2 }).toBeGreaterThan(1500);
-      await server.server.restart('immediate');
+      await lab.server.restart('immediate');
     })();
     const slow = lab.rotationDatabase({ throttleValuesPerSecond: 4000 });
     const error = await failure(

@@ -2,33 +2,17 @@ import { execa } from 'execa';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { canRunSystemd, startSystemdBox } from '../../lab/systemd-box.ts';
 import { cliPath } from '../../lab/worker.ts';
 import type { NamedKey } from '../../src/rotation/keys.ts';
-import {
-  begin,
-  masterKey,
-  never,
-  pending,
-  previous,
-  silent,
-  startTestServer,
-  type TestDatabase,
-  transition,
-} from './database.ts';
+import { begin, masterKey, never, pending, previous, silent, transition } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
 
-let server: Awaited<ReturnType<typeof startTestServer>>;
-let lab: TestDatabase;
+const lab = useTestDatabase();
 beforeAll(async () => {
-  server = await startTestServer();
-  await server.server.createUser('proxy');
+  await lab.server.createUser('proxy');
 });
-afterAll(() => server.stop());
-beforeEach(async () => {
-  lab = await server.create();
-});
-afterEach(() => lab.close());
 
 /** `litellm-rotate guard` with the environment that LiteLLM would get, as LiteLLM's own role. */
 async function guard(environment: Record<string, string>, ...command: string[]) {

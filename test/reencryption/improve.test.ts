@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { startLiteLLMCiphers } from '../../lab/litellm/ciphers.ts';
 import type { Improvement, RotationDatabase } from '../../src/reencryption/port.ts';
 import { Secret } from '../../src/rotation/secret.ts';
@@ -16,33 +16,20 @@ import {
   previous,
   sealed,
   silent,
-  startTestServer,
+  upgrade as asked,
   v2,
-  type TestDatabase,
 } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
 
-const asked: Improvement = {
-  sealing: previous,
-  known: [previous, beforeSalt],
-  upgradeTo: 'v2',
-  repairSealedTwice: false,
-};
 const repairing: Improvement = { ...asked, upgradeTo: null, repairSealedTwice: true };
 const forgotten = { label: 'forgotten', key: new Secret('forgotten') };
 
-let server: Awaited<ReturnType<typeof startTestServer>>;
-let lab: TestDatabase;
+const lab = useTestDatabase();
 let database: RotationDatabase;
 
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterAll(() => server.stop());
-beforeEach(async () => {
-  lab = await server.create();
+beforeEach(() => {
   database = lab.rotationDatabase({ backOff: false });
 });
-afterEach(() => lab.close());
 
 async function addModel(id: string, params: object): Promise<void> {
   await lab.client.query(

@@ -1,30 +1,16 @@
 import { Client, escapeIdentifier } from 'pg';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
 import { Secret } from '../../src/rotation/secret.ts';
-import {
-  beforeSalt,
-  masterKey,
-  previous,
-  sealed,
-  silent,
-  startTestServer,
-  type TestDatabase,
-} from './database.ts';
+import { beforeSalt, masterKey, previous, sealed, silent } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
 
-let server: Awaited<ReturnType<typeof startTestServer>>;
-let lab: TestDatabase;
+const lab = useTestDatabase();
 
 beforeAll(async () => {
-  server = await startTestServer();
-  await server.server.createUser('rotator');
-  await server.server.createUser('proxy');
+  await lab.server.createUser('rotator');
+  await lab.server.createUser('proxy');
 });
-afterAll(() => server.stop());
-beforeEach(async () => {
-  lab = await server.create();
-});
-afterEach(() => lab.close());
 
 /** What is found by the role `rotator`, by code. */
 async function findings(): Promise<ReadonlyMap<string, { severity: string; next: string; where: string }>> {

@@ -1,24 +1,8 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import {
-  begin,
-  masterKey,
-  never,
-  silent,
-  startTestServer,
-  transition,
-  type TestDatabase,
-} from './database.ts';
+import { describe, expect, test } from 'vitest';
+import { begin, masterKey, never, silent, transition } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
 
-let server: Awaited<ReturnType<typeof startTestServer>>;
-let lab: TestDatabase;
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterAll(() => server.stop());
-beforeEach(async () => {
-  lab = await server.create();
-});
-afterEach(() => lab.close());
+const lab = useTestDatabase();
 
 /** Swaps and keeps the evidence, as the workflow does. */
 async function rotate(rotation: string, evidence: object): Promise<void> {

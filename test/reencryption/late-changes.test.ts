@@ -1,5 +1,5 @@
 import { Client } from 'pg';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { RotationDatabase } from '../../src/reencryption/port.ts';
 import {
   begin,
@@ -14,25 +14,17 @@ import {
   previous,
   sealed,
   silent,
-  startTestServer,
   transition,
-  type TestDatabase,
 } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
 
-let server: Awaited<ReturnType<typeof startTestServer>>;
-let lab: TestDatabase;
+const lab = useTestDatabase();
 let database: RotationDatabase;
 const known = [previous, beforeSalt];
 
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterAll(() => server.stop());
-beforeEach(async () => {
-  lab = await server.create();
+beforeEach(() => {
   database = lab.rotationDatabase();
 });
-afterEach(() => lab.close());
 
 const run = async (sql: string, values: unknown[] = []): Promise<Record<string, string>> =>
   (await lab.client.query(sql, values)).rows[0];

@@ -1,9 +1,9 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import type { RotationDatabase } from '../../src/reencryption/port.ts';
-import { begin, startTestServer, type TestDatabase } from './database.ts';
+import { begin } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
 
-let server: Awaited<ReturnType<typeof startTestServer>>;
-let lab: TestDatabase;
+const lab = useTestDatabase();
 let database: RotationDatabase;
 const holder = (rotation: string) => ({
   rotation,
@@ -12,15 +12,9 @@ const holder = (rotation: string) => ({
   runId: 'run',
 });
 
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterAll(() => server.stop());
-beforeEach(async () => {
-  lab = await server.create();
+beforeEach(() => {
   database = lab.rotationDatabase();
 });
-afterEach(() => lab.close());
 
 test('workers that prepare the journal at once make one, and its random bytes are made once', async () => {
   const others = Array.from({ length: 6 }, () => lab.rotationDatabase());

@@ -3,42 +3,25 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Secret } from '../../src/rotation/secret.ts';
-import {
-  begin,
-  dump,
-  failure,
-  masterKey,
-  never,
-  sealed,
-  silent,
-  startTestServer,
-  transition,
-  type TestDatabase,
-} from './database.ts';
+import { begin, dump, failure, masterKey, never, sealed, silent, transition } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
 
 const isRoot = process.getuid?.() === 0;
 const small = mkdtempSync(join(tmpdir(), 'litellm-rotate-small-'));
-let server: Awaited<ReturnType<typeof startTestServer>>;
-let lab: TestDatabase;
-
-beforeAll(async () => {
-  server = await startTestServer();
-  await server.server.createUser('limited');
-  const { uid, gid } = statSync(server.server.dataDirectory);
-  if (isRoot)
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=2m,mode=700,uid=${uid},gid=${gid}`, 'small', small]);
-});
-afterAll(async () => {
-  await server.stop();
+// Hooks of the end run in reverse: Postgres is gone from the small disk by then.
+afterAll(() => {
   if (isRoot) execFileSync('umount', [small]);
   rmSync(small, { recursive: true });
 });
-beforeEach(async () => {
-  lab = await server.create();
+const lab = useTestDatabase();
+beforeAll(async () => {
+  await lab.server.createUser('limited');
+  const { uid, gid } = statSync(lab.server.dataDirectory);
+  if (isRoot)
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=2m,mode=700,uid=${uid},gid=${gid}`, 'small', small]);
 });
-afterEach(() => lab.close());
 
 /** A statement about the database under test, by its name. */
 const onDatabase = (statement: string) =>
@@ -80,7 +63,7 @@ test.runIf(isRoot)(
 test('Postgres at its connection limit fails the attempt with what to do, and the next one succeeds', async () => {
   await onDatabase('grant create on database %I to limited');
   await lab.client.query('grant select, update on all tables in schema public to limited');
-  const url = new URL(server.server.url('postgres', 'limited'));
+  const url = new URL(lab.server.url('postgres', 'limited'));
   url.pathname = new URL(lab.url).pathname;
   const database = lab.rotationDatabase({ connectionString: new Secret(url.href) });
   const fence = await begin(database);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { createHash } from 'node:crypto';
 import { Secret } from '../../src/rotation/secret.ts';
 import type { RotationDatabase } from '../../src/reencryption/port.ts';
@@ -14,26 +14,18 @@ import {
   previous,
   sealed,
   silent,
-  startTestServer,
   transition,
   v2,
-  type TestDatabase,
 } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
 
-let server: Awaited<ReturnType<typeof startTestServer>>;
-let test1: TestDatabase;
+const test1 = useTestDatabase();
 let database: RotationDatabase;
 const known = [previous, beforeSalt];
 
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterAll(() => server.stop());
-beforeEach(async () => {
-  test1 = await server.create();
+beforeEach(() => {
   database = test1.rotationDatabase();
 });
-afterEach(() => test1.close());
 
 const sorted = (found: readonly { plaintext: string }[]): string[] =>
   found.map(({ plaintext }) => plaintext).sort();

@@ -3,7 +3,7 @@ import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { canRunSystemd, startSystemdBox } from '../../lab/systemd-box.ts';
 import type { SystemdBox } from '../../lab/systemd-box.ts';
 import { createSystemdService } from '../../src/services/systemd-service.ts';
@@ -40,6 +40,9 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
   throw new Error('it did not happen within 5 s');
 }
 
+/** Lets a unit that waits for a file go on. */
+const letIt = (file: 'may-start' | 'may-stop') => writeFile(join(directory, file), '');
+
 const given = (value: GivenValue | undefined) =>
   typeof value === 'object' ? { given: value.given.reveal() } : value;
 
@@ -57,6 +60,10 @@ describe.skipIf(why !== undefined)('a service under systemd', () => {
     box = await startSystemdBox({ units: { ...scratchUnits(), ...dbusUnits() }, userUnits });
     host = boxHost(box);
     await inBox('ln -s /dev/null /etc/systemd/system/masked.service');
+  });
+
+  beforeEach(async () => {
+    for (const file of ['may-start', 'may-stop']) await rm(join(directory, file), { force: true });
   });
 
   afterAll(async () => {
@@ -181,11 +188,12 @@ describe.skipIf(why !== undefined)('a service under systemd', () => {
 
   test('joins the stop that a killed systemctl left behind', async () => {
     const slow = service('slow-stop');
-    await slow.start(newestFence(), never);
+    const { instance } = await slow.start(newestFence(), never);
     const pid = await show('slow-stop', 'MainPID');
+    const stopping = 'pgrep -f "^systemctl .*stop -- slow-stop"';
     const killed = slow.stop(newestFence(), never).catch((caught: unknown) => caught);
     await until(async () => (await show('slow-stop', 'ActiveState')) === 'deactivating');
-    await inBox('kill -9 $(pgrep -f "^systemctl .*stop -- slow-stop")');
+    await inBox(`kill -9 $(${stopping})`);
     expect(await killed).toMatchObject({
       type: 'ServiceFailed',
       message: expect.stringMatching(/killed by a signal|exited with 137/),
@@ -193,30 +201,38 @@ describe.skipIf(why !== undefined)('a service under systemd', () => {
     expect(await inBox(`kill -0 ${pid} && echo alive`)).toBe('alive');
     expect(await slow.observe()).toMatchObject({ state: 'stopping' });
 
-    expect(await slow.stop(newestFence(), never)).toMatchObject({ state: 'stopped' });
+    const joined = slow.stop(newestFence(), never);
+    await until(async () => (await inBox(stopping)) !== '');
+    await letIt('may-stop');
+    expect(await joined).toMatchObject({ state: 'stopped' });
     expect(await inBox(`kill -0 ${pid} && echo alive`)).toBe('');
-    expect(await inBox('journalctl --sync; journalctl -q -u slow-stop -o cat | grep -c Stopping')).toBe('1');
+    const stops = `journalctl -q INVOCATION_ID=${instance} -o cat | grep -c Stopping`;
+    expect(await inBox(`journalctl --sync; ${stops}`)).toBe('1');
   });
 
   test('stops waiting when it is aborted, and the next call joins the job', async () => {
     const slow = service('slow-start');
     const reason = new Error('the activity was cancelled');
-    const starting = slow.start(
-      newestFence(),
-      AbortSignal.any([AbortSignal.timeout(5_000), abortIn(400, reason)]),
-    );
-    await expect(starting).rejects.toBe(reason);
+    const cancelling = new AbortController();
+    const starting = slow.start(newestFence(), cancelling.signal).catch((caught: unknown) => caught);
+    await until(async () => (await show('slow-start', 'ActiveState')) === 'activating');
+    cancelling.abort(reason);
+    expect(await starting).toBe(reason);
     expect(await slow.observe()).toMatchObject({ state: 'starting' });
     const invocation = await show('slow-start', 'InvocationID');
-    expect(await slow.start(newestFence(), never)).toMatchObject({ state: 'running', instance: invocation });
+    const joined = slow.start(newestFence(), never);
+    await until(async () => (await inBox('pgrep -f "^systemctl .*start -- slow-start"')) !== '');
+    await letIt('may-start');
+    expect(await joined).toMatchObject({ state: 'running', instance: invocation });
   });
 
   test('reports a stop that takes longer than it may, and finishes it the next time', async () => {
-    const slow = service('slow-stop', { stopTimeoutMs: 300 });
+    const slow = service('slow-stop', { stopTimeoutMs: 2_000 });
     await slow.start(newestFence(), never);
     await expect(slow.stop(newestFence(), never)).rejects.toThrow(
-      /is deactivating \(stop-sigterm\).* did not end within 0 s.*the next attempt joins it/,
+      /is deactivating \(stop-sigterm\).* did not end within 2 s.*the next attempt joins it/,
     );
+    await letIt('may-stop');
     expect(await service('slow-stop').stop(newestFence(), never)).toMatchObject({ state: 'stopped' });
   });
 
@@ -436,12 +452,6 @@ describe('a machine without systemd', () => {
     expect(() => createSystemdService({ unit, scope: 'system' })).toThrow(/expected one service unit/);
   });
 });
-
-function abortIn(ms: number, reason: Error): AbortSignal {
-  const controller = new AbortController();
-  setTimeout(() => controller.abort(reason), ms);
-  return controller.signal;
-}
 
 function scratchUnits(): Record<string, string> {
   return Object.fromEntries(

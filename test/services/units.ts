@@ -64,20 +64,22 @@ StartLimitIntervalSec=60
 Type=exec
 ExecStart=/bin/sleep infinity`,
 
+  // Ready once its trap is set: a signal before that would end it at once. It stops when the file says so.
   'slow-stop.service': `[Service]
-Type=exec
-TimeoutStopSec=20
-ExecStart=/bin/sh -c 'trap "sleep 2; exit 0" TERM; while :; do sleep 0.1; done'`,
+Type=notify
+NotifyAccess=all
+ExecStart=/bin/sh -c 'trap "until [ -e @scratch@/may-stop ]; do sleep 0.1; done; exit 0" TERM; systemd-notify --ready; while :; do sleep 0.1; done'`,
 
   'stubborn.service': `[Service]
-Type=exec
+Type=notify
+NotifyAccess=all
 TimeoutStopSec=1
-ExecStart=/bin/sh -c 'trap "" TERM; while :; do sleep 0.1; done'`,
+ExecStart=/bin/sh -c 'trap "" TERM; systemd-notify --ready; while :; do sleep 0.1; done'`,
 
   'slow-start.service': `[Service]
 Type=notify
 NotifyAccess=all
-ExecStart=/bin/sh -c 'sleep 1.5; systemd-notify --ready; exec sleep infinity'`,
+ExecStart=/bin/sh -c 'until [ -e @scratch@/may-start ]; do sleep 0.1; done; systemd-notify --ready; exec sleep infinity'`,
 
   'leaves-child.service': `[Service]
 Type=exec

@@ -1,6 +1,6 @@
 import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { withHeartbeat } from '../../src/activities/context.ts';
 import type { Activities } from '../../src/activities/index.ts';
 import { pausedNote } from '../../src/cli/following.ts';
@@ -16,10 +16,9 @@ import {
   previous,
   silent,
   stagedRows,
-  startTestServer,
   transition,
-  type TestDatabase,
 } from '../reencryption/database.ts';
+import { useTestDatabase } from '../reencryption/database-hooks.ts';
 import { createFakeActivities } from './fake-activities.ts';
 import { type Harness, startHarness } from './harness.ts';
 
@@ -77,7 +76,7 @@ function longStage() {
 }
 
 describe.concurrent('a pause', () => {
-  test('stops stage, is shown everywhere, and is over when it is continued', async () => {
+  test('stops stage, is shown everywhere, and is over when it is continued', async ({ expect }) => {
     const { state, activities, deployment, staging } = longStage();
     await harness.withWorker(activities, async (taskQueue) => {
       const handle = await start(taskQueue);
@@ -260,17 +259,10 @@ describe.concurrent('a pause', () => {
 });
 
 describe('a paused stage of a real database', () => {
-  let server: Awaited<ReturnType<typeof startTestServer>>;
-  let lab: TestDatabase;
-  beforeAll(async () => {
-    server = await startTestServer();
-  });
-  afterAll(() => server.stop());
+  const lab = useTestDatabase();
   beforeEach(async () => {
-    lab = await server.create();
     await fillModels(lab.client, 6_000);
   });
-  afterEach(() => lab.close());
 
   test('goes on where it stopped: nothing is staged twice, and every value is there', async () => {
     let throttle: { throttleValuesPerSecond?: number } = { throttleValuesPerSecond: 400 };

@@ -118,7 +118,9 @@ describe.concurrent('while a step runs', () => {
   const runningStep = async (handle: Awaited<ReturnType<typeof start>>) =>
     (await handle.query(statusQuery)).steps.find(({ state }) => state === 'running');
 
-  test('the query and the current details tell how far it is, and what is told is of that step alone', async () => {
+  test('the query and the current details tell how far it is, and what is told is of that step alone', async ({
+    expect,
+  }) => {
     const { activities, letGo } = staging();
     await harness.withWorker(activities, async (taskQueue) => {
       const handle = await start(taskQueue, { target: 'prod' });
@@ -141,7 +143,9 @@ describe.concurrent('while a step runs', () => {
     });
   });
 
-  test('its heartbeat tells the count and the total to whoever describes the workflow', async () => {
+  test('its heartbeat tells the count and the total to whoever describes the workflow', async ({
+    expect,
+  }) => {
     const { activities, letGo } = staging();
     await harness.withWorker(activities, async (taskQueue) => {
       const handle = await start(taskQueue, { target: 'prod' });

@@ -3,15 +3,10 @@ import type { KeyName } from '../../rotation/keys.ts';
 import { decidingAssignment } from './effective.ts';
 import type { EnvFileText, PlacedAssignment } from './effective.ts';
 import type { KeyVariables } from './options.ts';
+import type { KeyValues } from './key-values.ts';
 import { lineEnd, lineStart } from './reading.ts';
 import { readText, survey } from './survey.ts';
 import type { Survey } from './survey.ts';
-
-/** The values of one generation, revealed. */
-export interface KeyValues {
-  readonly master: string;
-  readonly salt?: string;
-}
 
 interface Edit {
   readonly start: number;

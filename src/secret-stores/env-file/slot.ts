@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
-import type { KeyValues } from './editing.ts';
+import type { Finding } from '../../rotation/finding.ts';
+import type { KeyGenerations } from '../../rotation/keys.ts';
+import { pairOf } from './key-values.ts';
+import type { KeyValues } from './key-values.ts';
 import type { FileIdentity } from './replacement.ts';
 
 /** One file of a rotation, with both of its images. */
@@ -57,6 +60,30 @@ export function parseSlot(bytes: Buffer, path: string): Slot {
     throw damaged(path, 'lacks a field');
   }
   return { rotation, previous, pending, parts: parts.map((part) => parsePart(part, path)) };
+}
+
+export function generationsOf({ previous, pending }: Slot): KeyGenerations {
+  return { previous: pairOf(previous), pending: pairOf(pending) };
+}
+
+/** The slot, if it is of this rotation. */
+export function mustBelongTo(slot: Slot, rotation: string, directory: { readonly path: string }): Slot {
+  if (slot.rotation === rotation) return slot;
+  throw new RotationError(
+    failureTypes.refused,
+    `found the slot of rotation ${slot.rotation} in ${directory.path}; expected none of another rotation than ${rotation}; run litellm-rotate reconcile TARGET`,
+  );
+}
+
+export function slotFinding(slot: Slot): Finding {
+  return {
+    severity: 'blocking',
+    code: 'slot-of-another-rotation',
+    where: slot.parts.map(({ path }) => path).join(', '),
+    found: `the slot of rotation ${slot.rotation}, which has not ended`,
+    expected: 'no slot of an earlier rotation',
+    next: 'run: litellm-rotate reconcile TARGET',
+  };
 }
 
 function parsePart(part: unknown, slotPath: string): SlotPart {

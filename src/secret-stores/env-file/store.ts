@@ -3,21 +3,18 @@ import { dirname, join } from 'node:path';
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
 import type { Fence } from '../../rotation/fence.ts';
 import { describeFinding } from '../../rotation/finding.ts';
-import type { Finding } from '../../rotation/finding.ts';
-import type { KeyName, KeyGenerations, KeyPair } from '../../rotation/keys.ts';
-import { Secret } from '../../rotation/secret.ts';
+import type { KeyGenerations, KeyPair } from '../../rotation/keys.ts';
 import { editTexts } from './editing.ts';
-import type { KeyValues } from './editing.ts';
-import { placeOf } from './effective.ts';
-import { lookAtFile } from './file-findings.ts';
 import { attempt } from './file-system.ts';
 import type { FileSystem } from './file-system.ts';
+import { inspectFiles, placesOf } from './inspection.ts';
+import { pairOf, valuesOf } from './key-values.ts';
 import type { EnvFileStoreOptions } from './options.ts';
 import { carryOver, neverPromoted, observeParts, sideOf, takeOver } from './parts.ts';
 import { createSlotDirectory } from './slot-directory.ts';
 import type { SlotDirectory } from './slot-directory.ts';
-import type { Slot, SlotPart } from './slot.ts';
-import { readText, survey } from './survey.ts';
+import { generationsOf, mustBelongTo, slotFinding } from './slot.ts';
+import type { SlotPart } from './slot.ts';
 import type { SecretStore, StoreInspection, StoreObservation } from '../port.ts';
 
 export type { EnvFileStoreOptions } from './options.ts';
@@ -46,42 +43,15 @@ export function createEnvFileStore(
   const description = `env ${files.length === 1 ? 'file' : 'files'} ${files.map(({ path }) => path).join(' and ')}`;
   return { description, inspect, prepare, generations, observe, promote, restore, discard };
 
-  function keyOf(name: string): KeyName {
-    return names.salt.includes(name) ? 'salt' : 'master';
-  }
-
   async function inspect(rotation?: string): Promise<StoreInspection> {
-    const { findings, found } = await look();
+    const { findings, found } = await inspectFiles(fs, options);
     const slot = await (await slotDirectory()).read();
     const all = [...findings, ...(slot && slot.rotation !== rotation ? [slotFinding(slot)] : [])];
     const usable = !all.some(({ severity }) => severity === 'blocking');
     return {
       findings: all,
-      current: usable ? pairOf({ master: found.current.master!, ...saltOf(found.current.salt) }) : undefined,
-      places: [
-        ...found.replacements.map((at) => ({
-          where: placeOf(at),
-          key: keyOf(at.name),
-          name: at.name,
-          action: 'replace' as const,
-        })),
-        ...(found.current.salt === undefined && found.masterLine && names.salt[0] !== undefined
-          ? [
-              {
-                where: placeOf(found.masterLine),
-                key: 'salt' as const,
-                name: names.salt[0],
-                action: 'add' as const,
-              },
-            ]
-          : []),
-        ...found.removals.map((at) => ({
-          where: placeOf(at),
-          key: keyOf(at.name),
-          name: at.name,
-          action: 'remove' as const,
-        })),
-      ],
+      current: usable ? pairOf(valuesOf(found.current.master!, found.current.salt)) : undefined,
+      places: placesOf(found, names),
     };
   }
 
@@ -99,16 +69,16 @@ export function createEnvFileStore(
       return generationsOf(existing);
     }
 
-    const { findings, found, texts, images } = await look();
+    const { findings, found, texts, images } = await inspectFiles(fs, options);
     const blocking = findings.filter(({ severity }) => severity === 'blocking');
     if (blocking.length > 0) {
       throw new RotationError(failureTypes.refused, blocking.map(describeFinding).join('\n'), {
         facts: { findings },
       });
     }
-    const previous: KeyValues = { master: found.current.master!, ...saltOf(found.current.salt) };
+    const previous = valuesOf(found.current.master!, found.current.salt);
     const generated = generate(pairOf(previous));
-    const pending: KeyValues = { master: generated.master.reveal(), ...saltOf(generated.salt?.reveal()) };
+    const pending = valuesOf(generated.master.reveal(), generated.salt?.reveal());
     const after = editTexts(texts, found, names, pending).map((text) => Buffer.from(text, 'latin1'));
     const parts = texts.flatMap(({ path, role }, index): SlotPart[] => {
       const { realPath, mode, uid, gid, bytes } = images[index]!;
@@ -185,26 +155,6 @@ export function createEnvFileStore(
     await directory.destroy(fence);
   }
 
-  /** Reads every file once: findings, effective keys, and the images that belong to them. */
-  async function look() {
-    const looks = [];
-    for (const file of files) looks.push({ file, ...(await lookAtFile(fs, file)) });
-    const usable = looks.flatMap(({ file, image }) => (image ? [{ file, image }] : []));
-    const texts = usable.map(({ file, image }) => readText(file, image.bytes.toString('latin1')));
-    const found = survey(texts, names);
-    const images = usable.map(({ image }) => image);
-    const twice = images.find(
-      ({ realPath }, index) => images.findIndex((other) => other.realPath === realPath) < index,
-    );
-    const findings = [
-      ...looks.flatMap((lookAt) => lookAt.findings),
-      ...(twice ? [twiceFinding(twice.realPath)] : []),
-      // With a keys file out of reach, that its key is missing says nothing new.
-      ...found.findings.filter(({ code }) => code !== 'master-key-missing' || usable.length === files.length),
-    ];
-    return { findings, found, texts, images };
-  }
-
   async function slotDirectory(): Promise<SlotDirectory> {
     if (options.slotDirectory !== undefined) return createSlotDirectory(fs, options.slotDirectory);
     const { path } = keysFile!;
@@ -216,46 +166,4 @@ export function createEnvFileStore(
     });
     return createSlotDirectory(fs, join(real, '.litellm-rotate'));
   }
-}
-
-function mustBelongTo(slot: Slot, rotation: string, directory: SlotDirectory): Slot {
-  if (slot.rotation === rotation) return slot;
-  throw new RotationError(
-    failureTypes.refused,
-    `found the slot of rotation ${slot.rotation} in ${directory.path}; expected none of another rotation than ${rotation}; run litellm-rotate reconcile TARGET`,
-  );
-}
-
-function slotFinding(slot: Slot): Finding {
-  return {
-    severity: 'blocking',
-    code: 'slot-of-another-rotation',
-    where: slot.parts.map(({ path }) => path).join(', '),
-    found: `the slot of rotation ${slot.rotation}, which has not ended`,
-    expected: 'no slot of an earlier rotation',
-    next: 'run: litellm-rotate reconcile TARGET',
-  };
-}
-
-function twiceFinding(path: string): Finding {
-  return {
-    severity: 'blocking',
-    code: 'file-named-twice',
-    where: path,
-    found: 'two configured files that are the same file',
-    expected: 'each file once',
-    next: 'take one of them out of the configuration',
-  };
-}
-
-function generationsOf({ previous, pending }: Slot): KeyGenerations {
-  return { previous: pairOf(previous), pending: pairOf(pending) };
-}
-
-function pairOf({ master, salt }: KeyValues): KeyPair {
-  return { master: new Secret(master), salt: salt === undefined ? undefined : new Secret(salt) };
-}
-
-function saltOf(salt: string | undefined): { salt?: string } {
-  return salt === undefined ? {} : { salt };
 }

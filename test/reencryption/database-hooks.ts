@@ -1,0 +1,34 @@
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
+import type { Postgres } from '../../lab/postgres.ts';
+import { startTestServer, type TestDatabase } from './database.ts';
+
+/** The database of the test that runs. */
+export interface CurrentDatabase extends Omit<TestDatabase, 'close'> {
+  readonly server: Postgres;
+}
+
+/** One Postgres for the tests of a file, or of a `describe`, and for each of them a seeded database of its own. */
+export function useTestDatabase(): CurrentDatabase {
+  let server: Awaited<ReturnType<typeof startTestServer>>;
+  let current: TestDatabase;
+  beforeAll(async () => {
+    server = await startTestServer();
+  });
+  afterAll(() => server.stop());
+  beforeEach(async () => {
+    current = await server.create();
+  });
+  afterEach(() => current.close());
+  return {
+    get server() {
+      return server.server;
+    },
+    get url() {
+      return current.url;
+    },
+    get client() {
+      return current.client;
+    },
+    rotationDatabase: (options) => current.rotationDatabase(options),
+  };
+}
