@@ -252,9 +252,10 @@ describe('a stale attempt', () => {
   test('that is frozen in the middle of its swap is ended by a rollback, which finds nothing swapped: so it stays', async () => {
     const { child } = await frozenInSwap();
     const before = await dump(lab.client);
-    const { restoreValues } = createValueActivities({ target: () => ({ database }) } as unknown as Ports);
+    const values = createValueActivities({ target: () => ({ database }) } as unknown as Ports);
     const environment = new MockActivityEnvironment({ currentAttemptScheduledTimestampMs: Date.now() });
-    const restored: unknown = await environment.run(restoreValues, { target: 'lab', rotation: 'r-1' });
+    const restore = (): Promise<unknown> => values.restoreValues({ target: 'lab', rotation: 'r-1' });
+    const restored: unknown = await environment.run(restore);
     expect(restored).toEqual({ rows: 0, resealedValues: 0 });
     child.kill('SIGCONT');
     expect((await child).exitCode).not.toBe(0);
