@@ -41,7 +41,14 @@ export async function dumpAndRestore(options: DumpOptions, signal: AbortSignal):
   const target = libpqEnvironment(options.to).PGDATABASE ?? '';
   const restore = start(
     'pg_restore',
-    ['--no-owner', '--no-privileges', '--exit-on-error', `--schema=${schema}`, `--dbname=${target}`],
+    [
+      '--no-owner',
+      '--no-privileges',
+      '--exit-on-error',
+      // A new database has this one already; any other is made as the archive says.
+      ...(schema === 'public' ? ['--schema=public'] : []),
+      `--dbname=${target}`,
+    ],
     options.to,
     signal,
   );
