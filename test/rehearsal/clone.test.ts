@@ -103,6 +103,19 @@ describe('the clone', () => {
     await close();
   });
 
+  test('is refused as a template to a role that does not own the source, if it must be one', async () => {
+    const { workerUrl, close } = await source();
+    await close();
+    const rehearsal = rehearsalOf(workerUrl, { clone: 'template' });
+    const error = await failure(rehearsal.clone(fenceOf('r12'), never));
+    expect(error).toMatchObject({ type: 'Refused' });
+    expect(error.message).toMatch(
+      /found that role w_test_\d+ may not copy it as a template; expected its owner, .* set rehearsal\.clone to dump/,
+    );
+    expect(await clones()).toEqual([]);
+    await rehearsal.close();
+  });
+
   test('is made anew where an attempt has left half of one, and dropped under the sessions of others', async () => {
     const { workerUrl, close } = await source();
     await server.server.createDatabase('litellm_rotate_rehearsal_r4');
