@@ -114,10 +114,10 @@ function databaseOptions(
 ): RotationDatabaseOptions {
   return {
     connectionString,
-    schema: database.schema,
     lockTimeoutMs: database.lockTimeout,
     backOff: database.backOff,
     ...defined({
+      schema: database.schema,
       proxyRole,
       statementTimeoutMs: database.statementTimeout,
       throttleValuesPerSecond: database.throttle,
@@ -140,7 +140,6 @@ function createTargetRehearsal(
   const { server, start, port, workingDirectory, environment, clone, always, readyTimeout } = config;
   return createRehearsal({
     source,
-    schema: target.database.schema,
     clone,
     start,
     port,
@@ -152,6 +151,7 @@ function createTargetRehearsal(
     openDatabase: (connectionString, proxyRole) =>
       createRotationDatabase(databaseOptions(connectionString, target, proxyRole)),
     ...defined({
+      schema: target.database.schema,
       server: server && resolveSecret(server, `targets.${name}.rehearsal.server`, env),
       cwd: workingDirectory === undefined ? undefined : expandHome(workingDirectory),
     }),

@@ -95,7 +95,7 @@ const rehearsal = z.strictObject({
 const target = z.strictObject({
   database: z.strictObject({
     url: secretReference,
-    schema: text.default('public'),
+    schema: text.optional(),
     proxyRole: text.optional(),
     lockTimeout: duration.default(10_000),
     statementTimeout: duration.optional(),

@@ -82,8 +82,9 @@ async function tryTemplate(options: CloneOptions, name: string, fence: Fence): P
     return true;
   } catch (error) {
     // object_in_use: somebody connected meanwhile. insufficient_privilege: not the owner of the template.
-    if (options.method === 'auto' && ['55006', '42501'].includes(sqlState(error) ?? '')) return false;
-    throw error;
+    if (!['55006', '42501'].includes(sqlState(error) ?? '')) throw error;
+    if (options.method === 'template' && sqlState(error) === '42501') throw notItsOwner(options);
+    return false;
   }
 }
 
@@ -141,6 +142,14 @@ async function dump(
       without: named((skipped) => skipped === 'foreign table'),
     },
     signal,
+  );
+}
+
+function notItsOwner({ source, server }: CloneOptions): RotationError {
+  const { user } = addressOf(server.connectionString);
+  return new RotationError(
+    failureTypes.refused,
+    `${source.connections.description}: found that role ${user} may not copy it as a template; expected its owner, or a superuser; set rehearsal.clone to dump, or give rehearsal.server such a role`,
   );
 }
 

@@ -13,7 +13,8 @@ export function cloneName(rotation: string): string {
 export function withDatabase(connectionString: Secret, database: string, schema: string): Secret {
   const url = new URL(connectionString.reveal());
   url.pathname = `/${database}`;
-  if (schema !== 'public') url.searchParams.set('schema', schema);
+  if (schema === 'public') url.searchParams.delete('schema');
+  else url.searchParams.set('schema', schema);
   return new Secret(url.href);
 }
 

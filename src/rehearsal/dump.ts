@@ -3,7 +3,7 @@ import { pipeline } from 'node:stream/promises';
 import { escapeIdentifier } from 'pg';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Secret } from '../rotation/secret.ts';
-import { programPath, run, succeeded } from '../services/host.ts';
+import { programPath } from '../services/host.ts';
 import { libpqEnvironment } from './connection-string.ts';
 
 export interface DumpOptions {
@@ -41,7 +41,13 @@ export async function dumpAndRestore(options: DumpOptions, signal: AbortSignal):
   const target = libpqEnvironment(options.to).PGDATABASE ?? '';
   const restore = start(
     'pg_restore',
-    ['--no-owner', '--no-privileges', '--exit-on-error', `--schema=${schema}`, `--dbname=${target}`],
+    [
+      '--no-owner',
+      '--no-privileges',
+      // A new database has this one already; any other is made as the archive says.
+      ...(schema === 'public' ? ['--schema=public'] : []),
+      `--dbname=${target}`,
+    ],
     options.to,
     signal,
   );
@@ -49,16 +55,12 @@ export async function dumpAndRestore(options: DumpOptions, signal: AbortSignal):
   const piped = pipeline(dump.stdout, restore.stdin).catch(() => undefined);
   const [dumped, restored] = await Promise.all([dump, restore, piped]);
   signal.throwIfAborted();
+  mustHaveRun('pg_dump', dumped);
+  mustHaveRun('pg_restore', restored);
+  const wrong = restored.failed && !onlyUnknownSettings(restored.stderr);
   // A reader that is gone ends the writer, too: then the reader's own words say why.
-  if (restored.failed && !(dumped.failed && dumped.stderr !== '')) throw failed('pg_restore', restored);
+  if (wrong && !(dumped.failed && dumped.stderr !== '')) throw failed('pg_restore', restored);
   if (dumped.failed) throw failed('pg_dump', dumped);
-}
-
-/** The major version of `pg_dump`, or undefined where it cannot be run. */
-export async function pgDumpVersion(): Promise<number | undefined> {
-  const outcome = await run('pg_dump', ['--version'], { timeoutMs: 10_000 });
-  const major = /\) (\d+)/.exec(outcome.stdout)?.[1];
-  return succeeded(outcome) && major !== undefined ? Number(major) : undefined;
 }
 
 function start(program: string, args: readonly string[], connectionString: Secret, signal: AbortSignal) {
@@ -90,13 +92,27 @@ interface Ended {
   readonly exitCode?: number | undefined;
 }
 
+function mustHaveRun(program: string, { code }: Ended): void {
+  if (code !== 'ENOENT' && code !== 'EACCES') return;
+  throw new RotationError(
+    failureTypes.refused,
+    `${program}: found no such program on this host that can be run; expected the client programs of Postgres; install them (Debian: postgresql-client)`,
+  );
+}
+
+const unknownSetting =
+  /^pg_restore: error: could not execute query: ERROR: +unrecognized configuration parameter "(\w+)"\nCommand was: SET \1 = \w+;$/gm;
+
+/**
+ * Whether nothing went wrong but that the server is older than pg_restore and lacks one of the settings that it begins
+ * with: transaction_timeout, for 17 and later. It goes on after an error, and counts them in the end.
+ */
+export function onlyUnknownSettings(stderr: string): boolean {
+  const errors = /^pg_restore: warning: errors ignored on restore: (\d+)$/m.exec(stderr)?.[1];
+  return errors !== undefined && [...stderr.matchAll(unknownSetting)].length === Number(errors);
+}
+
 function failed(program: string, { stderr, code, exitCode }: Ended): RotationError {
-  if (code === 'ENOENT') {
-    return new RotationError(
-      failureTypes.refused,
-      `${program}: found no such program on this host; expected the client programs of Postgres; install them (Debian: postgresql-client)`,
-    );
-  }
   const words = harmless.exec(stderr)?.[0];
   return new RotationError(
     failureTypes.databaseFailed,

@@ -3,8 +3,8 @@ import type { Proxy } from '../litellm/proxy.ts';
 import type { Finding } from '../rotation/finding.ts';
 import { programPath } from '../services/host.ts';
 import { isRunnable } from '../services/runnable.ts';
+import { judgeClientVersions, readClientVersions } from './client-programs.ts';
 import type { CloneOptions } from './clone.ts';
-import { pgDumpVersion } from './dump.ts';
 
 interface Spare {
   readonly program: string;
@@ -52,20 +52,9 @@ async function judgeDump({ source: { connections }, schema }: CloneOptions): Pro
     return (await client.query<{ major: number; role: string; sequences: number }>(readSource, [schema]))
       .rows[0];
   });
-  const version = await pgDumpVersion();
-  const findings: Finding[] = [];
-  if (version === undefined || (source !== undefined && version < source.major)) {
-    findings.push(
-      blocking({
-        code: 'rehearsal-no-pg-dump',
-        where: "pg_dump on the worker's host",
-        found: version === undefined ? 'no pg_dump that can be run' : `pg_dump of version ${version}`,
-        expected: `one of version ${source?.major ?? 13} or newer, as the server is`,
-        next: 'install the client programs of Postgres (Debian: postgresql-client)',
-      }),
-    );
-  }
-  if (source !== undefined && source.sequences > 0) {
+  if (source === undefined) return [];
+  const findings = judgeClientVersions(await readClientVersions(), source.major);
+  if (source.sequences > 0) {
     findings.push(
       blocking({
         code: 'rehearsal-unreadable-sequences',

@@ -17,7 +17,8 @@ export interface RehearsalOptions {
   readonly source: Secret;
   /** Where the clone is made, by a role that may create databases. @default the source's server and role */
   readonly server?: Secret;
-  readonly schema: string;
+  /** LiteLLM's. @default the `schema` parameter of the source's connection string, else `public` */
+  readonly schema?: string;
   readonly clone: CloneOptions['method'];
   /** Runs LiteLLM in the foreground; `{port}` in an argument stands for the port. */
   readonly start: readonly string[];
@@ -50,9 +51,14 @@ const quiet = {
 
 /** The rehearsals of one target. Connects to nothing before it is asked to. */
 export function createRehearsal(options: RehearsalOptions): Rehearsal {
-  const { source, server = source, schema, port } = options;
+  const { source, server = source, port } = options;
+  const connections = openConnections({
+    connectionString: source,
+    ...(options.schema === undefined ? {} : { schema: options.schema }),
+  });
+  const { schema } = connections;
   const cloning: CloneOptions = {
-    source: { connectionString: source, connections: openConnections({ connectionString: source, schema }) },
+    source: { connectionString: source, connections },
     server: { connectionString: server, connections: openConnections({ connectionString: server }) },
     method: options.clone,
     schema,

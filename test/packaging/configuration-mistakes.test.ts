@@ -43,7 +43,7 @@ describe('a configuration', () => {
     const { taskQueue, targets } = parseConfig(sound, 'c.yaml');
     expect(taskQueue).toBe('litellm-rotate');
     expect(targets['prod']).toMatchObject({
-      database: { schema: 'public', lockTimeout: 10_000 },
+      database: { lockTimeout: 10_000 },
       secrets: {
         files: [{ path: '/etc/litellm/keys.env', role: 'keys', reader: 'systemd' }],
         masterKey: ['LITELLM_MASTER_KEY'],

@@ -81,7 +81,6 @@ describe('packaging/litellm-rotate.yaml.example', () => {
         fenceTimeout,
         saltKey: secrets?.saltKey,
         readyTimeout: proxy?.readyTimeout,
-        schema: database?.schema,
         lockTimeout: database?.lockTimeout,
         backOff: database?.backOff,
         scope: service?.type === 'systemd' && service.scope,

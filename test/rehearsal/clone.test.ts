@@ -6,12 +6,10 @@ import { Client, escapeIdentifier } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../lab/child.ts';
 import { withClient } from '../../lab/postgres.ts';
-import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
-import { createRehearsal, type RehearsalOptions } from '../../src/rehearsal/rehearsal.ts';
 import type { RotationError } from '../../src/rotation/failure.ts';
-import type { Fence } from '../../src/rotation/fence.ts';
 import { Secret } from '../../src/rotation/secret.ts';
-import { begin, dump, failure, startTestServer, type TestDatabase } from '../reencryption/database.ts';
+import { begin, dump, failure, never, startTestServer, type TestDatabase } from '../reencryption/database.ts';
+import { fenceOf, rehearsalOf } from './rehearsal-of.ts';
 
 let server: Awaited<ReturnType<typeof startTestServer>>;
 let directory: string;
@@ -24,12 +22,6 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-const never = new AbortController().signal;
-const fenceOf = (rotation: string, assert = () => Promise.resolve()): Fence => ({
-  rotation,
-  token: 1,
-  assert,
-});
 const clones = () =>
   withClient(server.server.adminUrl, async (client) => {
     const { rows } = await client.query<{ datname: string }>(
@@ -41,22 +33,6 @@ const keys = {
   master: new Secret('sk-new-master-of-this-test'),
   salt: new Secret('sk-new-salt-of-this-test'),
 };
-
-function rehearsalOf(source: string, options: Partial<RehearsalOptions> = {}) {
-  return createRehearsal({
-    source: new Secret(source),
-    schema: 'public',
-    clone: 'auto',
-    start: ['/bin/true'],
-    port: 4,
-    environment: {},
-    variables: { master: ['LITELLM_MASTER_KEY', 'A_COPY'], salt: ['LITELLM_SALT_KEY'] },
-    readyTimeoutMs: 5_000,
-    always: false,
-    openDatabase: (connectionString, proxyRole) => createRotationDatabase({ connectionString, proxyRole }),
-    ...options,
-  });
-}
 
 interface Source extends Pick<TestDatabase, 'url' | 'client'> {
   readonly name: string;
@@ -125,6 +101,19 @@ describe('the clone', () => {
     expect(await clones()).toEqual([]);
     await rehearsal.close();
     await close();
+  });
+
+  test('is refused as a template to a role that does not own the source, if it must be one', async () => {
+    const { workerUrl, close } = await source();
+    await close();
+    const rehearsal = rehearsalOf(workerUrl, { clone: 'template' });
+    const error = await failure(rehearsal.clone(fenceOf('r12'), never));
+    expect(error).toMatchObject({ type: 'Refused' });
+    expect(error.message).toMatch(
+      /found that role w_test_\d+ may not copy it as a template; expected its owner, .* set rehearsal\.clone to dump/,
+    );
+    expect(await clones()).toEqual([]);
+    await rehearsal.close();
   });
 
   test('is made anew where an attempt has left half of one, and dropped under the sessions of others', async () => {
