@@ -6,10 +6,11 @@ import { ratiosOf, spreadOf } from './statistics.ts';
 
 /*
  * `node bench/plot.ts FILE.json ... > plot.svg`: a picture of what `npm run bench -- --json FILE.json` has measured. Every
- * series is drawn to the scale of its own peer, as a million values take a thousand times as long as a thousand.
+ * series is drawn to a scale of its own, as a million values take a thousand times as long as a thousand. Of two that were
+ * measured alike, the first is drawn.
  */
 
-const width = 760;
+const width = 910;
 const left = 150;
 const full = 440;
 const line = 20;
@@ -32,11 +33,12 @@ function drawSeries(series: Series, commit: string | undefined, top: number): st
     ...(latencyMs > 0 ? [`${latencyMs} ms away`] : []),
     ...(commit === undefined ? [] : [commit]),
   ];
-  const scale = (part: number): string => ((part / peerSeconds) * full).toFixed(1);
+  const longest = Math.max(peerSeconds, seconds);
+  const scale = (part: number): string => ((part / longest) * full).toFixed(1);
   const bar = (row: number, from: number, part: number, color: string): string =>
-    `<rect x="${(left + (from / peerSeconds) * full).toFixed(1)}" y="${top + row * line + 3}" width="${scale(part)}" height="${line - 6}" fill="${color}"/>`;
+    `<rect x="${(left + (from / longest) * full).toFixed(1)}" y="${top + row * line + 3}" width="${scale(part)}" height="${line - 6}" fill="${color}"/>`;
   const label = (row: number, at: number, text: string): string =>
-    `<text x="${(left + (at / peerSeconds) * full + 6).toFixed(1)}" y="${top + row * line + 14}">${text}</text>`;
+    `<text x="${(left + (at / longest) * full + 6).toFixed(1)}" y="${top + row * line + 14}">${text}</text>`;
   const stage = seconds - cutover;
   return [
     `<text x="8" y="${top + 14}" font-weight="bold">${size} values</text>`,
@@ -56,11 +58,17 @@ function drawSeries(series: Series, commit: string | undefined, top: number): st
 const documents = await Promise.all(
   process.argv.slice(2).map(async (file) => JSON.parse(await readFile(file, 'utf8')) as BenchDocument),
 );
-const drawn = documents.flatMap(({ series, options, commitMs }) => {
-  const delayed = options.commitDelay > 0 ? `a commit takes ${commitMs.toPrecision(2)} ms` : undefined;
-  const commit = options.synchronousCommit === 'off' ? 'asynchronous commit' : delayed;
-  return series.filter(({ peer }) => peer.length > 0).map((one) => ({ one, commit }));
-});
+const drawn = documents
+  .flatMap(({ series, options, commitMs }) => {
+    const delayed = options.commitDelay > 0 ? `${commitMs.toPrecision(2)} ms a commit` : undefined;
+    const commit = options.synchronousCommit === 'off' ? 'asynchronous commit' : delayed;
+    return series.filter(({ peer }) => peer.length > 0).map((one) => ({ one, commit }));
+  })
+  .filter(({ one, commit }, at, all) => {
+    const same = (other: { readonly one: Series; readonly commit: string | undefined }): boolean =>
+      other.one.values === one.values && other.one.latencyMs === one.latencyMs && other.commit === commit;
+    return all.findIndex(same) === at;
+  });
 if (drawn.length === 0) {
   console.error(
     'bench/plot.ts: error: no series with a peer; expected files that "npm run bench -- --json FILE" has written',
