@@ -55,7 +55,8 @@ const busyDrills: readonly Drill[] = [
 /** How a drill may end. More than one answer, where going forward and going back are both right. */
 export function expected({ injections }: Drill): readonly ('new' | 'restored')[] {
   const { point, fault } = injections.at(-1) ?? { point: '', fault: undefined };
-  if (injections.length > 1) return ['restored'];
+  // Terminated before anything was undone, what is wholly on the new keys and serves is led forward.
+  if (injections.length > 1) return fault === 'terminate' ? ['new', 'restored'] : ['restored'];
   if (fault === undefined) return ['new'];
   if (fault === 'fail') return afterThePivot.test(point) ? ['new'] : ['restored'];
   if (fault === 'second') return ['new'];

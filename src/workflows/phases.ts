@@ -156,11 +156,6 @@ export async function release({ job, progress, undo: steps }: Rotation): Promise
 }
 
 /** What follows the pivot: destroys the way back. */
-export async function complete(rotation: Rotation): Promise<void> {
-  await rotation.progress.run(
-    undo.destroyPreviousKeys,
-    rotation.job,
-    'Destroy the previous keys and the before-images',
-  );
-  await release(rotation);
+export async function destroy({ job, progress }: Rotation): Promise<void> {
+  await progress.run(undo.destroyPreviousKeys, job, 'Destroy the previous keys and the before-images');
 }

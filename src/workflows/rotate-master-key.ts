@@ -6,7 +6,7 @@ import { createCompensations } from './compensations.ts';
 import { Decision } from './decision.ts';
 import { describeFailure, endedFailure, readRequest, refusedPlan } from './failures.ts';
 import { planQuery, statusQuery } from './messages.ts';
-import { complete, cutover, fence, release, stage, start, verify } from './phases.ts';
+import { cutover, destroy, fence, release, stage, start, verify } from './phases.ts';
 import { preflight } from './preflight.ts';
 import { Pausing } from './pausing.ts';
 import { looks } from './policies.ts';
@@ -32,6 +32,7 @@ class RotationRun {
   #staged: Staged | null = null;
   /** Set at the pivot: the evidence is recorded, the way back is about to be destroyed. */
   #result: RotationResult | null = null;
+  #destroyed = false;
   #cancelled = false;
   /** It went back in between, so that its outage is not one that the next rotation can expect. */
   #interrupted = false;
@@ -129,7 +130,12 @@ class RotationRun {
   }
 
   async #complete(result: RotationResult): Promise<RotationResult> {
-    await CancellationScope.nonCancellable(() => complete(this.#rotation));
+    await CancellationScope.nonCancellable(async () => {
+      // Not twice: the lease that it is done under may have been released before something failed.
+      if (!this.#destroyed) await destroy(this.#rotation);
+      this.#destroyed = true;
+      await release(this.#rotation);
+    });
     this.#rotation.progress.enter('done', 'rotated', null);
     return { ...result, steps: this.#summarise('').steps };
   }

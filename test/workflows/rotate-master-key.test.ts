@@ -392,6 +392,32 @@ describe.concurrent('a rollback that fails', () => {
     });
     expect(deployment).toMatchObject(rotated);
   });
+
+  test('past the pivot, a release that failed after it had released needs nothing but a word', async () => {
+    let released = false;
+    const { activities, deployment } = createFakeActivities((state) => ({
+      destroyPreviousKeys: async () => {
+        if (released) await fail('the lease is held by nobody')();
+        state.slot = false;
+        state.staged = false;
+      },
+      releaseLease: async () => {
+        if (!released) {
+          released = true;
+          await fail('the answer was lost')();
+        }
+        state.lease = null;
+        return { released: false };
+      },
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod' });
+      expect((await untilNeedsPerson(handle)).problem).toContain('the answer was lost');
+      await handle.executeUpdate(resumeUpdate);
+      expect(await handle.result()).toMatchObject({ outcome: 'rotated' });
+    });
+    expect(deployment).toMatchObject(rotated);
+  });
 });
 
 describe.concurrent('after a terminate', () => {
