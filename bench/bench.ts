@@ -5,9 +5,8 @@ import { stopAll } from '../lab/cleanup.ts';
 import { startPostgres, withClient, type Postgres } from '../lab/postgres.ts';
 import { say } from '../lab/report.ts';
 import { versions } from '../lab/versions.ts';
-import { measureSize, type Series } from './measurement.ts';
+import { measureSize, medianMs, type Series } from './measurement.ts';
 import { parseOptions, usage, type BenchOptions } from './options.ts';
-import { quantile } from './statistics.ts';
 import { renderTables } from './table.ts';
 
 /** What the benchmark writes as JSON: every run, so that other figures can be made of it. */
@@ -65,14 +64,9 @@ async function bench(options: BenchOptions): Promise<BenchDocument> {
 async function measureCommit(postgres: Postgres): Promise<number> {
   return withClient(postgres.adminUrl, async (client) => {
     await client.query('create table commits as select 0 as n');
-    const samples: number[] = [];
-    for (let at = 0; at < 100; at += 1) {
-      const since = performance.now();
-      await client.query('update commits set n = n + 1');
-      samples.push(performance.now() - since);
-    }
+    const median = await medianMs(client, 'update commits set n = n + 1', 100);
     await client.query('drop table commits');
-    return quantile(samples, 0.5);
+    return median;
   });
 }
 

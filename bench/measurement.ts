@@ -1,5 +1,5 @@
-import { Client } from 'pg';
-import type { Postgres } from '../lab/postgres.ts';
+import type { Client } from 'pg';
+import { withClient, type Postgres } from '../lab/postgres.ts';
 import { say } from '../lab/report.ts';
 import { startNode } from './node.ts';
 import { shortCount, type BenchOptions } from './options.ts';
@@ -118,15 +118,17 @@ async function measure(
 }
 
 async function roundTrip(url: string): Promise<number> {
-  const client = new Client({ connectionString: url });
-  await client.connect();
+  return withClient(url, (client) => medianMs(client, 'select 1', 50));
+}
+
+/** How long a statement takes, over and over, in ms. */
+export async function medianMs(client: Client, statement: string, times: number): Promise<number> {
   const samples: number[] = [];
-  for (let at = 0; at < 50; at += 1) {
+  for (let at = 0; at < times; at += 1) {
     const since = performance.now();
-    await client.query('select 1');
+    await client.query(statement);
     samples.push(performance.now() - since);
   }
-  await client.end();
   return quantile(samples, 0.5);
 }
 
