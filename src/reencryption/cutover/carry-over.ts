@@ -4,7 +4,7 @@ import type { ReportProgress } from '../../rotation/fence.ts';
 import { journalSchema } from '../journal/journal.ts';
 import type { FenceToken } from '../journal/lease.ts';
 import type { StagedRelation } from '../journal/staged-relation.ts';
-import { writeStagedRows } from '../journal/staged-rows.ts';
+import { countLeft, writeStagedRows } from '../journal/staged-rows.ts';
 import { quote } from '../postgres/catalog.ts';
 import { changedRelations, refreshChanged } from '../staging/changed-rows.ts';
 import type { Direction } from '../staging/direction.ts';
@@ -33,10 +33,9 @@ export async function carryOver(
       ? await refreshChanged(client, relation, direction, (batch) =>
           writeStagedRows(client, fence, relation, batch, { overwrite: true }),
         )
-      : { rows: 0, resealed: 0, touched: [] };
+      : { rows: 0, resealed: 0, touched: relation.touched };
     if (relation.rows + refreshed.rows === 0) continue;
-    const touched = [...new Set([...relation.touched, ...refreshed.touched])].sort((a, b) => a - b);
-    const moved = await moveRelation(client, { ...relation, touched }, direction);
+    const moved = await moveRelation(client, { ...relation, touched: refreshed.touched }, direction);
     carried = {
       rows: carried.rows + moved.rows,
       values: carried.values + moved.values,
@@ -116,11 +115,7 @@ function moveStatements(
     forgetDeleted: `with gone as (
         delete from ${staged} as s where ${ofRelation}
           and not exists (select 1 from ${relation.from} as a where ${sameRow}) returning s.sealed
-      ), found as (
-        select count(*) - (select count(*) from gone) as rows,
-          coalesce(sum(s.sealed), 0) - (select coalesce(sum(sealed), 0) from gone) as values
-        from ${staged} as s where ${ofRelation}
-      ), kept as (${keepCounts})
+      ), ${countLeft(relation.id)}, kept as (${keepCounts})
       select found.rows, found.values, found.rows as entries from found`,
     // A cell that became null is on neither side.
     countUnexplained: `select count(*) as rows from ${staged} as s join ${relation.from} as a on ${sameRow}

@@ -1,18 +1,15 @@
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
 import type { Fence, ReportProgress } from '../../rotation/fence.ts';
-import { assertSameKey } from '../journal/canary.ts';
 import { plantGuard } from '../journal/guard.ts';
 import { holdLease } from '../journal/lease.ts';
 import { markRestored, readMarker } from '../journal/marker.ts';
-import { registerRelations } from '../journal/staged-relation.ts';
 import type { RestoreReport, Transition } from '../port.ts';
 import type { Connections } from '../postgres/connection.ts';
-import { lockSearched } from '../postgres/table-locks.ts';
-import { refuseKeyless } from '../staging/keyless.ts';
 import type { StageOptions } from '../staging/stage.ts';
 import { createReseal } from '../values/reseal.ts';
 import { carryOver } from './carry-over.ts';
 import { closingSearch } from './closing-search.ts';
+import { lockRelations } from './locked-relations.ts';
 import { restoreTokenRow } from './master-token.ts';
 
 /**
@@ -33,20 +30,17 @@ export function restore(
     if (marker.side === 'previous') return { rows: 0, resealedValues: 0 };
     if (marker.dropped) throw noWayBack(fence.rotation);
 
-    await assertSameKey(client, fence.rotation, transition.to);
-    const relations =
-      transition.known.length === 0
-        ? []
-        : await lockSearched(client, connections, options.extraSkippedTables ?? []);
     const from = transition.from ?? transition.known[0] ?? transition.to;
     // Where the sealing key is not rotated, values written since are as the previous generation reads them.
     const reseal = from.key.equals(transition.to.key) ? () => undefined : createReseal([transition.to], from);
-    await refuseKeyless(
+    const { relations, staged } = await lockRelations(
       client,
-      relations.filter(({ key }) => key === undefined),
+      connections,
+      transition,
+      fence,
       reseal,
+      options.extraSkippedTables,
     );
-    const staged = await registerRelations(client, fence.rotation, transition, relations);
     // The master key's row may be a staged row, which is known by the name that it had before.
     await restoreTokenRow(client, connections.schema, fence.rotation);
     const carried = await carryOver(

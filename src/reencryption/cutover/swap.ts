@@ -1,18 +1,15 @@
 import type { Fence, ReportProgress } from '../../rotation/fence.ts';
 import type { Secret } from '../../rotation/secret.ts';
-import { assertSameKey } from '../journal/canary.ts';
 import { plantGuard } from '../journal/guard.ts';
 import { holdLease } from '../journal/lease.ts';
 import { markSwapped, readMarker } from '../journal/marker.ts';
-import { registerRelations } from '../journal/staged-relation.ts';
 import type { SwapReport, Transition } from '../port.ts';
 import type { Connections } from '../postgres/connection.ts';
-import { lockSearched } from '../postgres/table-locks.ts';
-import { refuseKeyless } from '../staging/keyless.ts';
 import type { StageOptions } from '../staging/stage.ts';
 import { createReseal } from '../values/reseal.ts';
 import { carryOver } from './carry-over.ts';
 import { closingSearch } from './closing-search.ts';
+import { lockRelations } from './locked-relations.ts';
 import { moveTokenRow } from './master-token.ts';
 
 /**
@@ -37,18 +34,15 @@ export function swap(
     const marker = await readMarker(client, fence.rotation);
     if (marker.side === 'pending' && marker.report !== null) return marker.report;
 
-    await assertSameKey(client, fence.rotation, transition.to);
-    const relations =
-      transition.known.length === 0
-        ? []
-        : await lockSearched(client, connections, options.extraSkippedTables ?? []);
     const reseal = createReseal(transition.known, transition.to);
-    await refuseKeyless(
+    const { relations, staged } = await lockRelations(
       client,
-      relations.filter(({ key }) => key === undefined),
+      connections,
+      transition,
+      fence,
       reseal,
+      options.extraSkippedTables,
     );
-    const staged = await registerRelations(client, fence.rotation, transition, relations);
     const carried = await carryOver(
       client,
       fence,

@@ -6,9 +6,9 @@ import type { Improvement, ImprovementReport } from '../port.ts';
 import { readCatalog, searched, type Relation } from '../postgres/catalog.ts';
 import type { Connections } from '../postgres/connection.ts';
 import { defaultPage, pages, type Row, selectCandidates, withRows } from '../postgres/scan.ts';
+import { replaceCells } from '../postgres/row-cells.ts';
 import { createSnapshots } from '../postgres/snapshots.ts';
 import type { StageOptions } from '../staging/stage.ts';
-import { replaceStrings } from '../values/cell.ts';
 import { type ImprovedRow, type KeyedRelation, writeImprovedRows } from './improved-rows.ts';
 import { createImprover, type Improver } from './improver.ts';
 
@@ -89,21 +89,12 @@ const isKeyed = (relation: Relation): relation is KeyedRelation => relation.key 
 
 function improveRow({ key, columns }: KeyedRelation, row: Row, improver: Improver): ImprovedRow | undefined {
   const counts = { upgrade: 0, repair: 0 };
-  const before = columns.map((): string | null => null);
-  const after = before.slice();
-  for (const [at, { shape }] of columns.entries()) {
-    const cell = row[key.length + at];
-    if (cell == null) continue;
-    const replaced = replaceStrings(cell, shape, (text) => {
-      const improved = improver.improve(text);
-      if (improved !== undefined) counts[improved.verdict] += 1;
-      return improved?.text;
-    });
-    if (replaced === undefined) continue;
-    before[at] = cell;
-    after[at] = replaced;
-  }
+  const replaced = replaceCells(columns, row.slice(key.length), (text) => {
+    const improved = improver.improve(text);
+    if (improved !== undefined) counts[improved.verdict] += 1;
+    return improved?.text;
+  });
+  if (replaced === undefined) return undefined;
   const { upgrade: upgraded, repair: repaired } = counts;
-  if (upgraded + repaired === 0) return undefined;
-  return { key: row.slice(0, key.length) as string[], before, after, upgraded, repaired };
+  return { key: row.slice(0, key.length) as string[], ...replaced, upgraded, repaired };
 }

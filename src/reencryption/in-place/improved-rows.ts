@@ -2,7 +2,7 @@ import type pg from 'pg';
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
 import { type FenceToken, holdLease } from '../journal/lease.ts';
 import { quote, type KeyColumn, type Relation } from '../postgres/catalog.ts';
-import { transactionModes } from '../postgres/connection.ts';
+import { inTransaction } from '../postgres/connection.ts';
 import { databaseError, sqlState } from '../postgres/database-error.ts';
 import { encodeTextArray } from '../postgres/text-array.ts';
 
@@ -39,16 +39,14 @@ export async function writeImprovedRows(
   relation: KeyedRelation,
   rows: readonly ImprovedRow[],
 ): Promise<readonly ImprovedRow[]> {
-  await client.query(transactionModes.write);
   try {
-    await holdLease(client, fence);
-    await client.query(impatience);
-    const free = await lockRows(client, relation, rows);
-    const written = free.length === 0 ? [] : await updateRows(client, relation, free);
-    await client.query('commit');
-    return written;
+    return await inTransaction(client, 'write', async () => {
+      await holdLease(client, fence);
+      await client.query(impatience);
+      const free = await lockRows(client, relation, rows);
+      return free.length === 0 ? [] : await updateRows(client, relation, free);
+    });
   } catch (error) {
-    await client.query('rollback').catch(() => undefined);
     if (heldByOthers.has(sqlState(error))) return [];
     throw databaseError(error, `re-encrypting values of ${relation.name}`);
   }

@@ -5,7 +5,7 @@ import type { Improvement, ImprovementSurvey, RotationDatabase } from '../port.t
 import { readCatalog, type Relation } from '../postgres/catalog.ts';
 import type { Connections } from '../postgres/connection.ts';
 import { pages, selectCandidates, withRows } from '../postgres/scan.ts';
-import { visitCells } from '../postgres/visit-cells.ts';
+import { visitCells } from '../postgres/row-cells.ts';
 import { createImprover, type Judged, type Verdict } from './improver.ts';
 
 type Visit = Parameters<RotationDatabase['surveyImprovement']>[2];

@@ -1,7 +1,8 @@
 import type pg from 'pg';
 import { encodeTextArray } from '../postgres/text-array.ts';
+import { fenceRow, isFenced, queryFenced } from './fenced-statement.ts';
 import { journalSchema } from './journal.ts';
-import { fencedOut, type FenceToken } from './lease.ts';
+import type { FenceToken } from './lease.ts';
 import type { StagedRelation } from './staged-relation.ts';
 
 /** What a row's cells are on either side; null where a cell holds nothing that is carried over. */
@@ -14,15 +15,14 @@ export interface StagedRow {
 }
 
 /**
- * Writes staged rows and the relation's progress, all or nothing, unless a newer attempt has taken over: the lease row
- * is locked within the same statement, so a stale writer cannot slip in between the look and the write.
+ * Writes staged rows and the relation's progress, all or nothing, unless a newer attempt has taken over.
  */
 export async function writeStagedRows(
   client: pg.ClientBase,
   fence: FenceToken,
   relation: StagedRelation,
   rows: readonly StagedRow[],
-  options: { readonly done?: boolean; readonly overwrite?: boolean } = {},
+  options: { readonly overwrite?: boolean } = {},
 ): Promise<{ readonly rows: number; readonly values: number }> {
   const used = relation.columns
     .map(({ at }) => at)
@@ -33,12 +33,12 @@ export async function writeStagedRows(
     rows.map(({ after }) => after[at - 1] ?? null),
   ]);
   const lists = [rows.map(({ sealed }) => `${sealed}`), ...keys, ...cells];
-  const { rows: answer } = await client.query<{ fenced: boolean; rows: string; values: string }>(
+  const written = await queryFenced<{ rows: string; values: string }>(
+    client,
+    fence,
     insertRows(relation, used, options.overwrite === true),
-    [fence.rotation, fence.token, relation.id, options.done === true, used, ...lists.map(encodeTextArray)],
+    [relation.id, used, ...lists.map(encodeTextArray)],
   );
-  const [written] = answer;
-  if (written === undefined || !written.fenced) throw fencedOut(fence.rotation);
   return { rows: Number(written.rows), values: Number(written.values) };
 }
 
@@ -51,32 +51,38 @@ function insertRows(relation: StagedRelation, used: readonly number[], overwrite
     ? 'do update set before = excluded.before, after = excluded.after, sealed = excluded.sealed'
     : 'do nothing';
   return `
-    with fence as materialized (
-      select 1 from ${journalSchema}.lease where rotation = $1 and token = $2 for share
-    ), inserted as (
+    with ${fenceRow}, inserted as (
       insert into ${journalSchema}.staged as s (relation_id, key, before, after, sealed)
       select $3, array[${keyNames.join(', ')}], ${side('b')}, ${side('a')}, sealed::int
-      from fence, unnest(${names.map((_, at) => `$${at + 6}::text[]`).join(', ')}) as u (${names.join(', ')})
+      from fence, unnest(${names.map((_, at) => `$${at + 5}::text[]`).join(', ')}) as u (${names.join(', ')})
       on conflict (relation_id, key) ${conflict}
       returning sealed
     ), total as (
       select count(*) as rows, coalesce(sum(sealed), 0) as sealed from inserted
     ), progress as (
       update ${journalSchema}.staged_relation as r
-      set rows = r.rows + total.rows, sealed = r.sealed + total.sealed, done = r.done or $4::boolean,
-        touched = array(select distinct unnest(r.touched || $5::int[]))
+      set rows = r.rows + total.rows, sealed = r.sealed + total.sealed,
+        touched = array(select distinct unnest(r.touched || $4::int[]))
       from fence, total where r.id = $3
     )
-    select exists (select 1 from fence) as fenced, total.rows, total.sealed as values from total`;
+    select ${isFenced}, total.rows, total.sealed as values from total`;
 }
 
+/**
+ * Parts of a WITH behind `gone`, which returns what was deleted of a relation's staged rows: `found` counts those that
+ * are left, as a statement sees its tables as they were before it.
+ */
+export const countLeft = (relationId: number): string => `found as (
+    select count(*) - (select count(*) from gone) as rows,
+      coalesce(sum(s.sealed), 0) - (select coalesce(sum(sealed), 0) from gone) as values
+    from ${journalSchema}.staged as s where s.relation_id = ${relationId}
+  )`;
+
 const finish = `
-  with fence as materialized (
-    select 1 from ${journalSchema}.lease where rotation = $1 and token = $2 for share
-  ), finished as (
+  with ${fenceRow}, finished as (
     update ${journalSchema}.staged_relation set done = true from fence where id = any ($3::int[])
   )
-  select exists (select 1 from fence) as fenced`;
+  select ${isFenced}`;
 
 /** Notes that relations in which nothing was found are done with. */
 export async function finishRelations(
@@ -85,6 +91,5 @@ export async function finishRelations(
   relations: readonly StagedRelation[],
 ): Promise<void> {
   const ids = relations.map(({ id }) => id);
-  const { rows } = await client.query<{ fenced: boolean }>(finish, [fence.rotation, fence.token, ids]);
-  if (rows[0]?.fenced !== true) throw fencedOut(fence.rotation);
+  await queryFenced(client, fence, finish, [ids]);
 }

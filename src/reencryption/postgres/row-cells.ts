@@ -1,4 +1,4 @@
-import { visitStrings } from '../values/cell.ts';
+import { replaceStrings, visitStrings } from '../values/cell.ts';
 import type { Column } from './catalog.ts';
 import type { Row } from './scan.ts';
 
@@ -12,4 +12,28 @@ export function visitCells(
     const cell = cells[at];
     if (cell != null) visitStrings(cell, column.shape, (text) => visit(text, column));
   }
+}
+
+/**
+ * The cells in which `replace` has an answer for a string, as they are and as they become, in the order of `columns`; null
+ * for the others. Undefined when there is none.
+ */
+export function replaceCells(
+  columns: readonly Column[],
+  cells: Row,
+  replace: (text: string) => string | undefined,
+): { readonly before: (string | null)[]; readonly after: (string | null)[] } | undefined {
+  const before = columns.map((): string | null => null);
+  const after = before.slice();
+  let replaced = false;
+  for (const [at, { shape }] of columns.entries()) {
+    const cell = cells[at];
+    if (cell == null) continue;
+    const became = replaceStrings(cell, shape, replace);
+    if (became === undefined) continue;
+    before[at] = cell;
+    after[at] = became;
+    replaced = true;
+  }
+  return replaced ? { before, after } : undefined;
 }

@@ -42,13 +42,20 @@ function isCandidate(cell: string, { type, shape }: Column): string {
     : `${long} and (${found} or position('\\' in ${cell}) > 0)`;
 }
 
-/** The relations that hold any row, found in one round trip: most of LiteLLM's sixty tables are empty. */
+/**
+ * The relations that hold any row, found in one round trip: most of LiteLLM's sixty tables are empty. `where`: a condition
+ * on the row, `a`.
+ */
 export async function withRows<T extends Pick<Relation, 'from'>>(
   client: pg.ClientBase,
   relations: readonly T[],
+  where: (relation: T) => string = () => 'true',
 ): Promise<readonly T[]> {
   if (relations.length === 0) return [];
-  const looks = relations.map(({ from }, at) => `select ${at} as at where exists (select 1 from ${from})`);
+  const looks = relations.map(
+    (relation, at) =>
+      `select ${at} as at where exists (select 1 from ${relation.from} as a where ${where(relation)})`,
+  );
   const { rows } = await client.query<{ at: number }>(looks.join(' union all '));
   return rows.map(({ at }) => relations[at] as T);
 }

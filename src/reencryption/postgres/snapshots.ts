@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { transactionModes } from './connection.ts';
 
 /** Snapshots of one session, one after the other. Each begins in the round trip of the first statement that reads in it. */
 export interface Snapshots {
@@ -10,8 +11,7 @@ export interface Snapshots {
 }
 
 // A throttle may leave the session idle for long; it holds no lock that LiteLLM minds.
-const begin =
-  'begin isolation level repeatable read read only; set local idle_in_transaction_session_timeout = 0; ';
+const begin = `${transactionModes.snapshot}; set local idle_in_transaction_session_timeout = 0; `;
 
 export function createSnapshots(client: pg.ClientBase): Snapshots {
   let open = false;

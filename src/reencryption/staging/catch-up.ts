@@ -1,6 +1,8 @@
 import type pg from 'pg';
 import { journalSchema } from '../journal/journal.ts';
-import { fencedOut, type FenceToken } from '../journal/lease.ts';
+import { fenceRow, isFenced, queryFenced } from '../journal/fenced-statement.ts';
+import type { FenceToken } from '../journal/lease.ts';
+import { countLeft } from '../journal/staged-rows.ts';
 import type { StagedRelation } from '../journal/staged-relation.ts';
 import type { Snapshots } from '../postgres/snapshots.ts';
 import type { Reseal } from '../values/reseal.ts';
@@ -71,17 +73,19 @@ async function lookAgain(
       reader.next(),
     );
     await last;
-    const touched = [...new Set([...relation.touched, ...refreshed.touched])];
-    const forgotten = await moveHorizon(writer, fence, forgetOthers({ ...relation, touched }, direction), [
-      horizon,
-      relation.id,
-    ]);
-    found += refreshed.rows + forgotten;
-    next.push({ ...relation, touched, horizon: xid });
+    const looked = { ...relation, touched: refreshed.touched };
+    const { forgotten } = await queryFenced<{ forgotten: string }>(
+      writer,
+      fence,
+      forgetOthers(looked, direction),
+      [horizon],
+    );
+    found += refreshed.rows + Number(forgotten);
+    next.push({ ...looked, horizon: xid });
   }
   await reader.end();
   const unchanged = relations.filter((relation) => !changed.has(relation)).map(({ id }) => id);
-  await moveHorizon(writer, fence, moveAll, [horizon, unchanged]);
+  await queryFenced(writer, fence, moveAll, [horizon, unchanged]);
   return { found, next };
 }
 
@@ -89,13 +93,11 @@ const takeHorizon = `
   select h::text as horizon, (h % 4294967296)::text as xid
   from (select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as h) as taken`;
 
-const held = `select 1 from ${journalSchema}.lease where rotation = $1 and token = $2 for share`;
-
 const moveAll = `
-  with fence as materialized (${held}), moved as (
+  with ${fenceRow}, moved as (
     update ${journalSchema}.staged_relation set horizon = $3 from fence where id = any ($4::int[])
   )
-  select exists (select 1 from fence) as fenced, 0 as forgotten`;
+  select ${isFenced}`;
 
 /**
  * A changed row that is on neither side any more holds nothing, or something that was written after the look. From the
@@ -105,33 +107,13 @@ const moveAll = `
 function forgetOthers(relation: StagedRelation, direction: Direction): string {
   const staged = `${journalSchema}.staged`;
   return `
-    with fence as materialized (${held}), forgotten as (
+    with ${fenceRow}, gone as (
       delete from ${staged} as s using ${relation.from} as a, fence
       where ${isSameRow(relation)} and ${isChanged(relation, direction)} and ${isOn(relation, 'before')} is not true
       returning s.sealed
-    ), gone as (
-      select count(*) as rows, coalesce(sum(sealed), 0) as values from forgotten
-    ), found as (
-      select count(*) as rows, coalesce(sum(s.sealed), 0) as values from ${staged} as s where s.relation_id = $4
-    ), moved as (
-      update ${journalSchema}.staged_relation as r
-      set horizon = $3, rows = found.rows - gone.rows, sealed = found.values - gone.values
-      from fence, found, gone where r.id = $4
+    ), ${countLeft(relation.id)}, moved as (
+      update ${journalSchema}.staged_relation as r set horizon = $3, rows = found.rows, sealed = found.values
+      from fence, found where r.id = ${relation.id}
     )
-    select exists (select 1 from fence) as fenced, gone.rows as forgotten from gone`;
-}
-
-async function moveHorizon(
-  writer: pg.ClientBase,
-  fence: FenceToken,
-  statement: string,
-  parameters: readonly unknown[],
-): Promise<number> {
-  const { rows } = await writer.query<{ fenced: boolean; forgotten: string }>(statement, [
-    fence.rotation,
-    fence.token,
-    ...parameters,
-  ]);
-  if (rows[0]?.fenced !== true) throw fencedOut(fence.rotation);
-  return Number(rows[0].forgotten);
+    select ${isFenced}, (select count(*) from gone) as forgotten`;
 }

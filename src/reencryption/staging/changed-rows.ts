@@ -2,17 +2,17 @@ import type pg from 'pg';
 import { journalSchema } from '../journal/journal.ts';
 import type { StagedRelation } from '../journal/staged-relation.ts';
 import type { StagedRow } from '../journal/staged-rows.ts';
-import { pages, selectCandidates, type Row } from '../postgres/scan.ts';
+import { pages, selectCandidates, withRows, type Row } from '../postgres/scan.ts';
 import { pairStrings } from '../values/cell.ts';
 import type { Direction } from './direction.ts';
 import { resealRow } from './reseal-row.ts';
-import { isChanged } from './row-conditions.ts';
+import { isChanged, isStagedFor } from './row-conditions.ts';
 
 export interface RefreshedRows {
   readonly rows: number;
   /** Values that were not staged, or had changed since. */
   readonly resealed: number;
-  /** Places of the columns in which anything is carried over. */
+  /** Places of the columns in which anything is carried over, now or before. */
   readonly touched: readonly number[];
 }
 
@@ -22,13 +22,7 @@ export async function changedRelations(
   relations: readonly StagedRelation[],
   direction: Direction,
 ): Promise<ReadonlySet<StagedRelation>> {
-  if (relations.length === 0) return new Set();
-  const looks = relations.map(
-    (relation, at) =>
-      `select ${at} as at where exists (select 1 from ${relation.from} as a where ${isChanged(relation, direction)})`,
-  );
-  const { rows } = await client.query<{ at: number }>(looks.join(' union all '));
-  return new Set(rows.map(({ at }) => relations[at] as StagedRelation));
+  return new Set(await withRows(client, relations, (relation) => isChanged(relation, direction)));
 }
 
 /**
@@ -42,7 +36,7 @@ export async function refreshChanged(
   write: (batch: readonly StagedRow[]) => Promise<unknown>,
   prologue = '',
 ): Promise<RefreshedRows> {
-  const touched = new Set<number>();
+  const touched = new Set(relation.touched);
   let rows = 0;
   let resealed = 0;
   for await (const page of pages(client, selectChanged(relation, direction), { prologue })) {
@@ -75,13 +69,12 @@ export async function refreshChanged(
 function selectChanged(relation: StagedRelation, direction: Direction): string {
   const { source, target } = direction;
   const candidates = selectCandidates(relation, relation.columns, isChanged(relation, direction));
-  const key = relation.key.map((_, at) => `r.k${at + 1}`).join(', ');
   const staged = relation.columns.flatMap(({ at }) => [`s.${source}[${at}]`, `s.${target}[${at}]`]);
   const differs = relation.columns.map(
     ({ at }, index) => `r.c${index + 1} is distinct from s.${source}[${at}]`,
   );
   return `select r.*, ${staged.join(', ')} from (${candidates}) as r
-    left join ${journalSchema}.staged as s on s.relation_id = ${relation.id} and s.key = array[${key}]
+    left join ${journalSchema}.staged as s on ${isStagedFor(relation)}
     where ${differs.join(' or ')}`;
 }
 

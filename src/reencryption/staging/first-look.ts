@@ -7,6 +7,7 @@ import { pages, selectCandidates, withRows, type PageSize } from '../postgres/sc
 import type { Snapshots } from '../postgres/snapshots.ts';
 import type { Reseal } from '../values/reseal.ts';
 import { resealRow } from './reseal-row.ts';
+import { isStagedFor } from './row-conditions.ts';
 import type { StagingWriter } from './staging-writer.ts';
 
 export interface FirstLook {
@@ -73,7 +74,6 @@ export async function lookAtUnfinished(
 function notYetStaged(relation: StagedRelation): string {
   const candidates = selectCandidates(relation, relation.columns);
   if (relation.rows === 0) return candidates;
-  const key = relation.key.map((_, at) => `r.k${at + 1}`).join(', ');
   return `select r.* from (${candidates}) as r
-    where not exists (select 1 from ${journalSchema}.staged as s where s.relation_id = ${relation.id} and s.key = array[${key}])`;
+    where not exists (select 1 from ${journalSchema}.staged as s where ${isStagedFor(relation)})`;
 }

@@ -9,6 +9,11 @@ export function isSameRow({ id, key }: StagedRelation): string {
   return [`s.relation_id = ${id}`, ...keys].join(' and ');
 }
 
+/** The same, where the row is `r`, as `selectCandidates` gives it. */
+export function isStagedFor({ id, key }: StagedRelation): string {
+  return `s.relation_id = ${id} and s.key = array[${key.map((_, at) => `r.k${at + 1}`).join(', ')}]`;
+}
+
 /** Every cell that is carried over is, byte for byte, what was staged for that side. Unknown where a cell became null. */
 export function isOn({ columns, touched }: StagedRelation, side: 'before' | 'after'): string {
   const cells = columns

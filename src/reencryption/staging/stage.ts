@@ -50,15 +50,15 @@ export async function stage(
     lend((second) =>
       lend(async (writer) => {
         const readers = [createSnapshots(first), createSnapshots(second)] as const;
+        const found = searched(
+          await readCatalog(writer, connections.schema, options.extraSkippedTables ?? []),
+        );
         const register = (): Promise<readonly StagedRelation[]> =>
           inTransaction(writer, 'write', async () => {
             await holdLease(writer, fence);
             await assertSameKey(writer, fence.rotation, transition.to);
             return registerRelations(writer, fence.rotation, transition, found);
           });
-        const found = searched(
-          await readCatalog(writer, connections.schema, options.extraSkippedTables ?? []),
-        );
         const relations = await register();
         const reseal = createReseal(transition.known, transition.to);
         const keyless = found.filter(({ key }) => key === undefined);

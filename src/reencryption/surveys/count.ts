@@ -5,7 +5,7 @@ import type { SealCount } from '../port.ts';
 import { readCatalog, searched, type Relation } from '../postgres/catalog.ts';
 import type { Connections } from '../postgres/connection.ts';
 import { pages, selectCandidates, withRows } from '../postgres/scan.ts';
-import { visitCells } from '../postgres/visit-cells.ts';
+import { visitCells } from '../postgres/row-cells.ts';
 import { createClassifier } from '../values/classify.ts';
 
 /**

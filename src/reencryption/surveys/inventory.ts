@@ -7,7 +7,7 @@ import type { Inventory, InventoryLine, VisitValue } from '../port.ts';
 import { quote, readCatalog, type Relation } from '../postgres/catalog.ts';
 import type { Connections } from '../postgres/connection.ts';
 import { pages, selectCandidates, withRows } from '../postgres/scan.ts';
-import { visitCells } from '../postgres/visit-cells.ts';
+import { visitCells } from '../postgres/row-cells.ts';
 import { createClassifier, type Classified } from '../values/classify.ts';
 import { findTokenRow } from './token-row.ts';
 
