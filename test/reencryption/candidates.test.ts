@@ -3,9 +3,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { sealWithLiteLLM } from '../../lab/litellm/ciphers.ts';
 import { stopAll } from '../../lab/cleanup.ts';
 import { type Postgres, startPostgres, withClient } from '../../lab/postgres.ts';
-import { sealedCandidateMinLength, sealedCandidateRegex } from '../../src/litellm/candidate.ts';
+import { sealedCandidateMinLength } from '../../src/litellm/candidate.ts';
 import { createValueCipher, looksSealed } from '../../src/litellm/cipher.ts';
 import type { SealedShape } from '../../src/litellm/sealed-value.ts';
+import { readCatalog } from '../../src/reencryption/postgres/catalog.ts';
+import { selectCandidates } from '../../src/reencryption/postgres/scan.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 
 let postgres: Postgres;
@@ -14,16 +16,20 @@ beforeAll(async () => {
 });
 afterAll(stopAll);
 
-/** Which of the cells Postgres finds with the prefilter, in a column of the type. */
+/** Which of the cells Postgres finds, in a column of the type. */
 async function found(cells: readonly string[], type: 'text' | 'json' | 'jsonb'): Promise<boolean[]> {
   return withClient(postgres.url('postgres'), async (client) => {
-    const { rows } = await client.query<{ found: boolean }>(
-      `select cell::text ~ $2 and octet_length(cell::text) >= $3 as found
-       from unnest($1::text[]) with ordinality as given (raw, position), lateral (select raw::${type} as cell) as typed
-       order by position`,
-      [cells, sealedCandidateRegex, sealedCandidateMinLength],
+    await client.query(`drop schema if exists searched cascade; create schema searched;
+      create table searched.t (at int primary key, cell ${type})`);
+    await client.query(
+      `insert into searched.t select at, cell::${type} from unnest($1::text[]) with ordinality as given (cell, at)`,
+      [cells],
     );
-    return rows.map((row) => row.found);
+    const [relation] = await readCatalog(client, 'searched', []);
+    if (relation === undefined) throw new Error('no table');
+    const { rows } = await client.query<{ k1: string }>(selectCandidates(relation, relation.columns));
+    const places = new Set(rows.map(({ k1 }) => Number(k1)));
+    return cells.map((_, index) => places.has(index + 1));
   });
 }
 
@@ -43,7 +49,7 @@ async function sealedTexts(): Promise<string[]> {
   return [...legacy, ...(await sealWithLiteLLM(plaintexts, 'sk-candidates', 'v2')), ...ours];
 }
 
-describe('the prefilter for Postgres finds every sealed value', () => {
+describe('the search in Postgres finds every sealed value', () => {
   test('as a text cell', async () => {
     const texts = await sealedTexts();
     expect(texts.every(looksSealed)).toBe(true);
@@ -63,6 +69,29 @@ describe('the prefilter for Postgres finds every sealed value', () => {
       expect(await found(cells, type)).toEqual(cells.map(() => true));
     },
   );
+
+  test.for(['json', 'jsonb', 'text'] as const)(
+    'wherever it stands in a short %s cell, whatever letters stand around it',
+    async (type) => {
+      const cipher = createValueCipher(new Secret('sk-candidates'));
+      const shortest = [0, 1, 2, 7].map((length) =>
+        cipher.seal(randomBytes(length), { format: 'legacy', marker: '', alphabet: 'urlsafe' }),
+      );
+      const cells = shortest.flatMap((text) =>
+        Array.from({ length: 60 }, (_, before) =>
+          ['a', 'ключ'].flatMap((letters) =>
+            [0, 1, 20, 50].map((after) =>
+              JSON.stringify({
+                [letters.repeat(before).slice(0, before)]: text,
+                z: letters.repeat(after).slice(0, after),
+              }),
+            ),
+          ),
+        ).flat(),
+      );
+      expect(await found(cells, type)).toEqual(cells.map(() => true));
+    },
+  );
 });
 
 test('passes over what is plainly none', async () => {
@@ -74,6 +103,11 @@ test('passes over what is plainly none', async () => {
     'v2:gcm:too-short',
   ];
   expect(await found(cells, 'text')).toEqual(cells.map(() => false));
+  const metadata = { owner: 'someone', service_account_id: null, tags: ['a', 'b'] };
+  const documents = [metadata, { ...metadata, digits: 'a'.repeat(53) }].map((document) =>
+    JSON.stringify(document),
+  );
+  expect(await found(documents, 'jsonb')).toEqual([false, false]);
 });
 
 test('misses a value with foreign characters between its digits, which only looksSealed sees', async () => {
