@@ -46,6 +46,11 @@ interface RelationRow {
 
 // Partitions are read through their root. Generated columns follow the columns that they are made from.
 const readRelations = `
+  with fixed as (
+    select indrelid as relation, unnest(indkey::int2[]) as num from pg_index where indisunique
+    union all select conrelid, unnest(conkey) from pg_constraint where contype = 'f'
+    union all select confrelid, unnest(confkey) from pg_constraint where contype = 'f'
+  )
   select c.oid::int8::float8 as oid, c.relname as name, c.relkind as kind, c.reltuples as rows,
     case when c.relkind = 'r' then pg_relation_size(c.oid) else 0 end as bytes,
     c.relkind <> 'r' or c.relhasrules
@@ -62,10 +67,7 @@ const readRelations = `
        'name', a.attname, 'type', format_type(a.atttypid, null),
        'content', case when item.typname in ('json', 'jsonb') then item.typname else 'text' end,
        'array', whole.typcategory = 'A',
-       'fixed', exists (select 1 from pg_index i where i.indrelid = c.oid and i.indisunique and a.attnum = any (i.indkey::int2[]))
-             or exists (select 1 from pg_constraint f where f.contype = 'f'
-                        and (f.conrelid = c.oid and a.attnum = any (f.conkey) or f.confrelid = c.oid and a.attnum = any (f.confkey)))
-       ) order by a.attnum)
+       'fixed', (a.attrelid, a.attnum) in (select relation, num from fixed)) order by a.attnum)
      from pg_attribute a
        join pg_type declared on declared.oid = a.atttypid
        join pg_type whole on whole.oid = case when declared.typtype = 'd' then declared.typbasetype else declared.oid end
