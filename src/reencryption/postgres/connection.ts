@@ -122,6 +122,9 @@ function sessionSettings(schema: string, lockTimeoutMs: number, statementTimeout
     `set cursor_tuple_fraction = 1`,
     // Room for the joins of the swap: the default spills a hash of ten thousand rows to disk, behind the fence.
     `set work_mem = '32MB'`,
+    // Staged rows are looked up by their keys. At the default, the price of a disk's seek, Postgres would rather hash all of
+    // a large table for a few of its rows, behind the fence.
+    `set random_page_cost = 1.1`,
     // Compiling an expression for each of a hundred columns takes longer than it saves.
     `set jit = off`,
     `set client_min_messages = warning`,
