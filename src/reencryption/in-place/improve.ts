@@ -87,14 +87,14 @@ export async function improve(
 
 const isKeyed = (relation: Relation): relation is KeyedRelation => relation.key !== undefined;
 
-function improveRow({ key, columns }: KeyedRelation, row: Row, improver: Improver): ImprovedRow | undefined {
+function improveRow(relation: KeyedRelation, row: Row, improver: Improver): ImprovedRow | undefined {
   const counts = { upgrade: 0, repair: 0 };
-  const replaced = replaceCells(columns, row.slice(key.length), (text) => {
+  const replaced = replaceCells(relation, row, (text) => {
     const improved = improver.improve(text);
     if (improved !== undefined) counts[improved.verdict] += 1;
     return improved?.text;
   });
   if (replaced === undefined) return undefined;
   const { upgrade: upgraded, repair: repaired } = counts;
-  return { key: row.slice(0, key.length) as string[], ...replaced, upgraded, repaired };
+  return { key: row.slice(0, relation.key.length) as string[], ...replaced, upgraded, repaired };
 }

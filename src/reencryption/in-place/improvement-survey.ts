@@ -28,7 +28,7 @@ export function surveyImprovement(
       for await (const page of pages(client, selectCandidates(relation, relation.columns))) {
         for (const row of page) {
           const key = names.map(({ name }, at) => ({ name, value: row[at] ?? '' }));
-          visitCells(relation.columns, row.slice(names.length), (text, column) => {
+          visitCells(relation, row, (text, column) => {
             const judged = improver.judge(text);
             if (judged !== undefined) tally.count(relation, column, judged, key, text);
           });

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import type pg from 'pg';
 import { journalSchema } from './journal.ts';
 import { fencedOut, type FenceToken } from './lease.ts';
@@ -14,18 +15,25 @@ export const fenceRow = `fence as materialized (
 /** For the select list of such a statement. */
 export const isFenced = 'exists (select 1 from fence) as fenced';
 
-/** Runs a statement that begins with `fenceRow` and returns one row with `isFenced`; `FencedOut` when it wrote nothing. */
+/**
+ * Runs a statement that begins with `fenceRow` and returns one row with `isFenced`; `FencedOut` when it wrote nothing.
+ * `prepared`: the session keeps it, for one that comes again and again.
+ */
 export async function queryFenced<T extends object>(
   client: pg.ClientBase,
   fence: FenceToken,
   statement: string,
   parameters: readonly unknown[],
+  { prepared = false }: { readonly prepared?: boolean } = {},
 ): Promise<T> {
-  const { rows } = await client.query<T & { fenced: boolean }>(statement, [
-    fence.rotation,
-    fence.token,
-    ...parameters,
-  ]);
+  const { rows } = await client.query<T & { fenced: boolean }>({
+    ...(prepared ? { name: nameOf(statement) } : {}),
+    text: statement,
+    values: [fence.rotation, fence.token, ...parameters],
+  });
   if (rows[0]?.fenced !== true) throw fencedOut(fence.rotation);
   return rows[0];
 }
+
+// By its text: a session outlives relations and their numbers, and node-postgres refuses a name for a second text.
+const nameOf = (statement: string): string => `litellm_rotate_${hash('sha256', statement).slice(0, 32)}`;

@@ -5,7 +5,7 @@ import { journalSchema } from './journal.ts';
 import type { FenceToken } from './lease.ts';
 import type { StagedRelation } from './staged-relation.ts';
 
-/** What a row's cells are on either side; null where a cell holds nothing that is carried over. */
+/** What a row's cells are on either side, in the order of its relation's columns; null where a cell holds nothing that is carried over. */
 export interface StagedRow {
   readonly key: readonly string[];
   readonly before: readonly (string | null)[];
@@ -14,30 +14,30 @@ export interface StagedRow {
   readonly sealed: number;
 }
 
-/**
- * Writes staged rows and the relation's progress, all or nothing, unless a newer attempt has taken over.
- */
+/** Writes staged rows and the relation's progress, all or nothing, unless a newer attempt has taken over. */
 export async function writeStagedRows(
   client: pg.ClientBase,
   fence: FenceToken,
   relation: StagedRelation,
   rows: readonly StagedRow[],
-  options: { readonly overwrite?: boolean } = {},
+  { overwrite = false }: { readonly overwrite?: boolean } = {},
 ): Promise<{ readonly rows: number; readonly values: number }> {
   const used = relation.columns
-    .map(({ at }) => at)
-    .filter((at) => rows.some(({ before, after }) => before[at - 1] != null || after[at - 1] != null));
+    .map(({ at }, index) => ({ at, index }))
+    .filter(({ index }) => rows.some(({ before, after }) => before[index] != null || after[index] != null));
+  const places = used.map(({ at }) => at);
   const keys = relation.key.map((_, at) => rows.map(({ key }) => key[at] as string));
-  const cells = used.flatMap((at) => [
-    rows.map(({ before }) => before[at - 1] ?? null),
-    rows.map(({ after }) => after[at - 1] ?? null),
+  const cells = used.flatMap(({ index }) => [
+    rows.map(({ before }) => before[index] ?? null),
+    rows.map(({ after }) => after[index] ?? null),
   ]);
   const lists = [rows.map(({ sealed }) => `${sealed}`), ...keys, ...cells];
   const written = await queryFenced<{ rows: string; values: string }>(
     client,
     fence,
-    insertRows(relation, used, options.overwrite === true),
-    [relation.id, used, ...lists.map(encodeTextArray)],
+    insertRows(relation, places, overwrite),
+    [relation.id, places, ...lists.map(encodeTextArray)],
+    { prepared: true },
   );
   return { rows: Number(written.rows), values: Number(written.values) };
 }
@@ -48,14 +48,15 @@ function insertRows(relation: StagedRelation, used: readonly number[], overwrite
   const side = (letter: string): string =>
     `array[${Array.from({ length: relation.width }, (_, at) => (used.includes(at + 1) ? `${letter}${at + 1}` : 'null')).join(', ')}]::text[]`;
   const conflict = overwrite
-    ? 'do update set before = excluded.before, after = excluded.after, sealed = excluded.sealed'
-    : 'do nothing';
+    ? `on conflict (relation_id, key)
+        do update set before = excluded.before, after = excluded.after, sealed = excluded.sealed`
+    : '';
   return `
     with ${fenceRow}, inserted as (
       insert into ${journalSchema}.staged as s (relation_id, key, before, after, sealed)
       select $3, array[${keyNames.join(', ')}], ${side('b')}, ${side('a')}, sealed::int
       from fence, unnest(${names.map((_, at) => `$${at + 5}::text[]`).join(', ')}) as u (${names.join(', ')})
-      on conflict (relation_id, key) ${conflict}
+      ${conflict}
       returning sealed
     ), total as (
       select count(*) as rows, coalesce(sum(sealed), 0) as sealed from inserted

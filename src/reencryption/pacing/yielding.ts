@@ -41,7 +41,11 @@ export async function startYielding(
   let waitedMs = 0;
   const take = async (): Promise<void> => {
     const since = performance.now();
-    const { rows } = await sampling.query<{ others: string }>(sample, [fence.rotation, pids]);
+    const { rows } = await sampling.query<{ others: string }>({
+      name: 'litellm_rotate_sample',
+      text: sample,
+      values: [fence.rotation, pids],
+    });
     sampledAt = performance.now();
     backOff.observe({ latencyMs: sampledAt - since, others: Number(rows[0]?.others ?? 0) });
   };

@@ -12,6 +12,7 @@ const conditions: Readonly<Record<string, string>> = {
   '23514': 'check_violation',
   '25006': 'read_only_sql_transaction',
   '25P03': 'idle_in_transaction_session_timeout',
+  '26000': 'invalid_sql_statement_name',
   '28000': 'invalid_authorization_specification',
   '28P01': 'invalid_password',
   '3D000': 'invalid_catalog_name',
@@ -20,6 +21,7 @@ const conditions: Readonly<Record<string, string>> = {
   '40P01': 'deadlock_detected',
   '42501': 'insufficient_privilege',
   '42P04': 'duplicate_database',
+  '42P05': 'duplicate_prepared_statement',
   '42703': 'undefined_column',
   '42P01': 'undefined_table',
   '53100': 'disk_full',
@@ -35,9 +37,14 @@ const conditions: Readonly<Record<string, string>> = {
   P0001: 'raise_exception',
 };
 
+const ownAddress =
+  "a pooler in transaction mode stands in between: give the rotation Postgres' own address (Prisma's DIRECT_URL)";
+
 const advice: Readonly<Record<string, string>> = {
+  '26000': ownAddress,
   '28P01': 'check the password in the connection string',
   '42501': "grant the rotation's role SELECT and UPDATE on LiteLLM's tables, and CREATE on the database",
+  '42P05': ownAddress,
   '53100': 'make room on the disk of Postgres, then try again',
   '53300': 'raise max_connections or end idle sessions, then try again',
   '55P03': 'end the session that holds the lock, or raise the lock timeout, then try again',

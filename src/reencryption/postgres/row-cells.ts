@@ -1,39 +1,45 @@
 import { replaceStrings, visitStrings } from '../values/cell.ts';
-import type { Column } from './catalog.ts';
+import type { Column, Relation } from './catalog.ts';
 import type { Row } from './scan.ts';
 
-/** Shows every string of a row's cells, which are those of `columns` in their order, to `visit`. */
+type Shown = Pick<Relation, 'key' | 'columns'>;
+
+/** Shows every string of a row's cells to `visit`. The row is as `selectCandidates` gives it. */
 export function visitCells(
-  columns: readonly Column[],
-  cells: Row,
+  { key = [], columns }: Shown,
+  row: Row,
   visit: (text: string, column: Column) => void,
 ): void {
   for (const [at, column] of columns.entries()) {
-    const cell = cells[at];
+    const cell = row[key.length + at];
     if (cell != null) visitStrings(cell, column.shape, (text) => visit(text, column));
   }
 }
 
-/**
- * The cells in which `replace` has an answer for a string, as they are and as they become, in the order of `columns`; null
- * for the others. Undefined when there is none.
- */
+/** The cells of a row in which something was replaced, as they are and as they become, in the order of its columns; null for the others. */
+export interface ReplacedCells {
+  readonly before: readonly (string | null)[];
+  readonly after: readonly (string | null)[];
+}
+
+/** Replaces the strings that `replace` has an answer for; undefined when it has none. */
 export function replaceCells(
-  columns: readonly Column[],
-  cells: Row,
+  { key = [], columns }: Shown,
+  row: Row,
   replace: (text: string) => string | undefined,
-): { readonly before: (string | null)[]; readonly after: (string | null)[] } | undefined {
-  const before = columns.map((): string | null => null);
-  const after = before.slice();
-  let replaced = false;
-  for (const [at, { shape }] of columns.entries()) {
-    const cell = cells[at];
+): ReplacedCells | undefined {
+  let before: (string | null)[] | undefined;
+  let after: (string | null)[] | undefined;
+  // By index: this runs for every row that is looked at, and an iterator makes an array for each column.
+  for (let at = 0; at < columns.length; at += 1) {
+    const cell = row[key.length + at];
     if (cell == null) continue;
-    const became = replaceStrings(cell, shape, replace);
+    const became = replaceStrings(cell, (columns[at] as Column).shape, replace);
     if (became === undefined) continue;
+    before ??= columns.map((): string | null => null);
+    after ??= before.slice();
     before[at] = cell;
     after[at] = became;
-    replaced = true;
   }
-  return replaced ? { before, after } : undefined;
+  return before === undefined || after === undefined ? undefined : { before, after };
 }

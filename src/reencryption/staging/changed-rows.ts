@@ -57,7 +57,8 @@ export async function refreshChanged(
           ? refreshed
           : { ...refreshed, before: refreshed.after, after: refreshed.before },
       );
-      for (const { at } of relation.columns) if (refreshed.before[at - 1] !== null) touched.add(at);
+      for (const [index, { at }] of relation.columns.entries())
+        if (refreshed.before[index] !== null) touched.add(at);
     }
     if (batch.length === 0) continue;
     await write(batch);

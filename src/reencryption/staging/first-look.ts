@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type pg from 'pg';
 import { journalSchema } from '../journal/journal.ts';
 import type { FenceToken } from '../journal/lease.ts';
@@ -9,6 +10,9 @@ import type { Reseal } from '../values/reseal.ts';
 import { resealRow } from './reseal-row.ts';
 import { isStagedFor } from './row-conditions.ts';
 import type { StagingWriter } from './staging-writer.ts';
+
+/** So that the other sessions' answers, and with them their next statements, do not wait until a page is through. */
+const rowsBetweenTurns = 32;
 
 export interface FirstLook {
   /** A snapshot of its own for every relation. */
@@ -39,7 +43,8 @@ export async function lookAtUnfinished(
     const query = notYetStaged(relation);
     for await (const page of pages(reader.client, query, { size, prologue: reader.next() })) {
       const batch: StagedRow[] = [];
-      for (const row of page) {
+      for (const [at, row] of page.entries()) {
+        if (at % rowsBetweenTurns === 0) await setImmediate();
         const staged = resealRow(relation, row, reseal);
         if (staged !== undefined) batch.push(staged);
       }

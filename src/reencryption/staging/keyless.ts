@@ -17,7 +17,7 @@ export async function refuseKeyless(
     for await (const page of pages(client, selectCandidates(relation, relation.columns), {
       prologue: prologue(),
     })) {
-      if (!page.some((row) => replaceCells(relation.columns, row, reseal) !== undefined)) continue;
+      if (!page.some((row) => replaceCells(relation, row, reseal) !== undefined)) continue;
       holding.push(relation.name);
       break;
     }

@@ -27,7 +27,7 @@ export async function countSealed(
   for (const relation of await withRows(client, relations)) {
     for await (const page of pages(client, selectCandidates(relation, relation.columns))) {
       for (const row of page) {
-        visitCells(relation.columns, row.slice(relation.key?.length ?? 0), (text) => {
+        visitCells(relation, row, (text) => {
           const found = classify(text);
           if (found === undefined || found.marker === 'resp_') return;
           if (found.layers.length === 0) count.unreadable += 1;

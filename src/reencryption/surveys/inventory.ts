@@ -6,7 +6,7 @@ import type { Secret } from '../../rotation/secret.ts';
 import type { Inventory, InventoryLine, VisitValue } from '../port.ts';
 import { quote, readCatalog, type Relation } from '../postgres/catalog.ts';
 import type { Connections } from '../postgres/connection.ts';
-import { pages, selectCandidates, withRows } from '../postgres/scan.ts';
+import { pages, selectCandidates, withRows, type Row } from '../postgres/scan.ts';
 import { visitCells } from '../postgres/row-cells.ts';
 import { createClassifier, type Classified } from '../values/classify.ts';
 import { findTokenRow } from './token-row.ts';
@@ -37,7 +37,7 @@ export function inventory(
       for await (const page of pages(client, selectAll(relation))) {
         for (const row of page) {
           const names = relation.key ?? [];
-          const carried = classifyRow(relation, row.slice(names.length), classify, (line) => {
+          const carried = classifyRow(relation, row, classify, (line) => {
             visit?.(
               line,
               names.map(({ name }, at) => ({ name, value: row[at] ?? '' })),
@@ -83,12 +83,12 @@ function selectAll(relation: Relation): string {
 /** Passes each of the row's values to `found`, and returns how many of them a rotation re-encrypts. */
 function classifyRow(
   relation: Relation,
-  cells: readonly (string | null)[],
+  row: Row,
   classify: (text: string) => Classified | undefined,
   found: (line: InventoryLine) => void,
 ): number {
   let carried = 0;
-  visitCells(relation.columns, cells, (text, { name, fixed }) => {
+  visitCells(relation, row, (text, { name, fixed }) => {
     const classified = classify(text);
     if (classified === undefined) return;
     const line = lineOf(relation.name, name, classified, fixed);
@@ -143,7 +143,9 @@ async function countClientIds(
   const ids = `select a.${quote(column.name)}::text from ${relation.from} as a where a.${quote(column.name)} like 'resp\\_%'`;
   for await (const page of pages(client, ids)) {
     for (const row of page)
-      classifyRow({ ...relation, columns: [column] }, row, classify, (line) => countLine(lines, line));
+      classifyRow({ ...relation, key: undefined, columns: [column] }, row, classify, (line) =>
+        countLine(lines, line),
+      );
   }
 }
 
