@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { freshNonce } from './nonce-pool.ts';
+import { writeNonce } from './nonce-pool.ts';
 
 const algorithm = 'aes-256-gcm';
 const nonceBytes = 12;
@@ -11,7 +11,7 @@ const options = { authTagLength: tagBytes } as const;
 export const aesGcmOverhead = nonceBytes + tagBytes;
 
 /** Opens nonce, ciphertext and tag (AES-256-GCM, no associated data), or undefined when another key sealed them. */
-export function openAesGcm(sealed: Uint8Array, key: KeyObject): Uint8Array | undefined {
+export function openAesGcm(sealed: Uint8Array, key: KeyObject): Buffer | undefined {
   if (sealed.length < aesGcmOverhead) return undefined;
   const tagAt = sealed.length - tagBytes;
   const decipher = createDecipheriv(algorithm, key, sealed.subarray(0, nonceBytes), options);
@@ -27,11 +27,10 @@ export function openAesGcm(sealed: Uint8Array, key: KeyObject): Uint8Array | und
 }
 
 /** Seals with a fresh nonce: nonce, ciphertext, tag. */
-export function sealAesGcm(plaintext: Uint8Array, key: KeyObject): Uint8Array {
-  const nonce = freshNonce(nonceBytes);
-  const cipher = createCipheriv(algorithm, key, nonce, options);
+export function sealAesGcm(plaintext: Uint8Array, key: KeyObject): Buffer {
   const sealed = Buffer.allocUnsafe(aesGcmOverhead + plaintext.length);
-  sealed.set(nonce);
+  writeNonce(sealed, 0, nonceBytes);
+  const cipher = createCipheriv(algorithm, key, sealed.subarray(0, nonceBytes), options);
   sealed.set(cipher.update(plaintext), nonceBytes);
   cipher.final();
   sealed.set(cipher.getAuthTag(), nonceBytes + plaintext.length);

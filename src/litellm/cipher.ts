@@ -19,7 +19,7 @@ export function createValueCipher(key: Secret): ValueCipher {
   const legacyKey = deriveKey(key);
   const gcmKeys = { v2: createSecretKey(legacyKey), v3: createSecretKey(deriveV3Key(key)) };
 
-  function openReading({ format, sealed }: SealedReading): Uint8Array | undefined {
+  function openReading({ format, sealed }: SealedReading): Buffer | undefined {
     return format === 'legacy' ? openSecretbox(sealed, legacyKey) : openAesGcm(sealed, gcmKeys[format]);
   }
 

@@ -1,15 +1,15 @@
 import { randomFillSync } from 'node:crypto';
 
 // One system call a nonce costs more than the encryption itself.
-const pool = new Uint8Array(24 * 1024);
+const pool = Buffer.alloc(24 * 1024);
 let used = pool.length;
 
-/** Fresh random bytes, never handed out twice. At most 24. */
-export function freshNonce(length: number): Uint8Array {
+/** Writes fresh random bytes, never handed out twice, into `target` at index `at`. At most 24. */
+export function writeNonce(target: Uint8Array, at: number, length: number): void {
   if (used + length > pool.length) {
     randomFillSync(pool);
     used = 0;
   }
+  pool.copy(target, at, used, used + length);
   used += length;
-  return pool.slice(used - length, used);
 }

@@ -36,14 +36,15 @@ export interface SealedReading {
  */
 export function looksSealed(text: string): boolean {
   if (text.length < shortestSealedText) return false;
-  return starts(text).some(({ format, from }) => lengthOf(text, from, format) !== -1);
+  return starts(text).some(({ format, prefix }) => lengthOf(text, prefix.length, format) !== -1);
 }
 
 /** Every way to read the text, the most likely first; empty when no key can open it. */
 export function readSealedText(text: string): readonly SealedReading[] {
   if (text.length < shortestSealedText) return [];
   const readings: SealedReading[] = [];
-  for (const { marker, format, from } of starts(text)) {
+  for (const { marker, format, prefix } of starts(text)) {
+    const from = prefix.length;
     const quick = readWellFormedBase64(text, from);
     if (quick !== undefined) {
       if (quick.length >= overheads[format])
@@ -59,11 +60,10 @@ export function readSealedText(text: string): readonly SealedReading[] {
 }
 
 /** The text of a sealed value as LiteLLM writes it: padded. */
-export function writeSealedText(sealed: Uint8Array, { marker, format, alphabet }: SealedShape): string {
-  const bytes = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.length);
+export function writeSealedText(sealed: Buffer, { marker, format, alphabet }: SealedShape): string {
   const prefix = marker + formatPrefixes[format];
-  if (alphabet === 'standard') return prefix + bytes.toString('base64');
-  return prefix + bytes.toString('base64url') + padding[bytes.length % 3];
+  if (alphabet === 'standard') return prefix + sealed.toString('base64');
+  return prefix + sealed.toString('base64url') + padding[sealed.length % 3];
 }
 
 const padding = ['', '==', '='] as const;
@@ -76,24 +76,32 @@ function alphabetOf(text: string, from: number): SealedShape['alphabet'] {
 interface Start {
   readonly marker: SealedMarker;
   readonly format: SealedFormat;
-  readonly from: number;
+  /** Marker and format's prefix: what stands in front of the digits. */
+  readonly prefix: string;
 }
 
+const startOf = (marker: SealedMarker, format: SealedFormat): Start => ({
+  marker,
+  format,
+  prefix: marker + formatPrefixes[format],
+});
+
 const overheads = { legacy: secretboxOverhead, v2: aesGcmOverhead, v3: aesGcmOverhead } as const;
-const unmarkedLegacy: readonly Start[] = [{ marker: '', format: 'legacy', from: 0 }];
+const unmarkedLegacy: readonly Start[] = [startOf('', 'legacy')];
+/** The longest first. Made once, as every string of a search is looked up here. */
+const knownStarts: readonly (readonly Start[])[] = [
+  ...(['v2', 'v3'] as const).flatMap((format) =>
+    ['', ...markers].map((marker) => [startOf(marker as SealedMarker, format)]),
+  ),
+  [startOf('litellm_enc::', 'legacy')],
+  // `resp_` is five base64 digits as well: one legacy value in 2^30 begins like that.
+  [startOf('resp_', 'legacy'), ...unmarkedLegacy],
+];
 
 function starts(text: string): readonly Start[] {
   // Most values have neither marker nor prefix; their first character tells.
   if (!'lrv'.includes(text.charAt(0))) return unmarkedLegacy;
-  const marker = markers.find((candidate) => text.startsWith(candidate)) ?? '';
-  const format = (['v2', 'v3'] as const).find((candidate) =>
-    text.startsWith(formatPrefixes[candidate], marker.length),
-  );
-  if (format !== undefined) return [{ marker, format, from: marker.length + formatPrefixes[format].length }];
-  if (marker === '') return unmarkedLegacy;
-  const marked: Start = { marker, format: 'legacy', from: marker.length };
-  // `resp_` is five base64 digits as well: one legacy value in 2^30 begins like that.
-  return marker === 'resp_' ? [marked, ...unmarkedLegacy] : [marked];
+  return knownStarts.find(([first]) => text.startsWith((first as Start).prefix)) ?? unmarkedLegacy;
 }
 
 function lengthOf(text: string, from: number, format: SealedFormat, into?: Uint8Array): number {

@@ -13,7 +13,7 @@ export interface SealedShape {
 }
 
 export interface OpenedValue extends SealedShape {
-  readonly plaintext: Uint8Array;
+  readonly plaintext: Buffer;
 }
 
 /** Opens and seals single values under one key. */

@@ -1,5 +1,5 @@
 import sodium, { ready } from 'libsodium-wrappers';
-import { freshNonce } from './nonce-pool.ts';
+import { writeNonce } from './nonce-pool.ts';
 
 const nonceBytes = 24;
 const macBytes = 16;
@@ -39,7 +39,7 @@ let scratchAddress = raw._malloc(scratchBytes);
  * Not `crypto_secretbox_open_easy` of the wrappers, which throws for a wrong key: a scan tries every known key on every
  * candidate, so refusal is the common case, and an exception makes it ten times as dear.
  */
-export function openSecretbox(sealed: Uint8Array, key: Uint8Array): Uint8Array | undefined {
+export function openSecretbox(sealed: Uint8Array, key: Uint8Array): Buffer | undefined {
   if (sealed.length < secretboxOverhead) return undefined;
   const heap = scratch(sealed.length);
   const box = scratchAddress + nonceBytes;
@@ -47,19 +47,19 @@ export function openSecretbox(sealed: Uint8Array, key: Uint8Array): Uint8Array |
   heap.set(key, keyAddress);
   heap.set(sealed, scratchAddress);
   const opened = raw._crypto_secretbox_open_easy(box, box, length, 0, scratchAddress, keyAddress) === 0;
-  const plaintext = opened ? heap.slice(box, box + length - macBytes) : undefined;
+  const plaintext = opened ? copyOf(heap, box, length - macBytes) : undefined;
   heap.fill(0, scratchAddress, box + length);
   heap.fill(0, keyAddress, keyAddress + key.length);
   return plaintext;
 }
 
 /** Seals with a fresh nonce: nonce, tag, ciphertext. */
-export function sealSecretbox(plaintext: Uint8Array, key: Uint8Array): Uint8Array {
+export function sealSecretbox(plaintext: Uint8Array, key: Uint8Array): Buffer {
   const length = secretboxOverhead + plaintext.length;
   const heap = scratch(length);
   const box = scratchAddress + nonceBytes;
   heap.set(key, keyAddress);
-  heap.set(freshNonce(nonceBytes), scratchAddress);
+  writeNonce(heap, scratchAddress, nonceBytes);
   heap.set(plaintext, box + macBytes);
   const failed = raw._crypto_secretbox_easy(
     box,
@@ -69,19 +69,29 @@ export function sealSecretbox(plaintext: Uint8Array, key: Uint8Array): Uint8Arra
     scratchAddress,
     keyAddress,
   );
-  const sealed = heap.slice(scratchAddress, scratchAddress + length);
+  const sealed = copyOf(heap, scratchAddress, length);
   heap.fill(0, scratchAddress, scratchAddress + length);
   heap.fill(0, keyAddress, keyAddress + key.length);
   if (failed !== 0) throw new Error('secretbox: sealing failed');
   return sealed;
 }
 
-/** The module's memory, with `bytes` free at `scratchAddress`. Asked for anew each time: malloc may move it. */
-function scratch(bytes: number): Uint8Array {
+/** In Node's pool: an `ArrayBuffer` of its own for each value costs as much as the cipher, and half of it again to collect. */
+function copyOf(heap: Buffer, address: number, length: number): Buffer {
+  const copy = Buffer.allocUnsafe(length);
+  heap.copy(copy, 0, address, address + length);
+  return copy;
+}
+
+let memory = Buffer.from(raw.HEAPU8.buffer);
+
+/** The module's memory, with `bytes` free at `scratchAddress`. Looked at anew each time: malloc may move it. */
+function scratch(bytes: number): Buffer {
   if (bytes > scratchBytes) {
     raw._free(scratchAddress);
     scratchBytes = bytes;
     scratchAddress = raw._malloc(scratchBytes);
   }
-  return raw.HEAPU8;
+  if (memory.buffer !== raw.HEAPU8.buffer) memory = Buffer.from(raw.HEAPU8.buffer);
+  return memory;
 }

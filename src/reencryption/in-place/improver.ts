@@ -65,7 +65,7 @@ export function createImprover({ sealing, known, upgradeTo, repairSealedTwice }:
   }
 
   /** Down to what is no sealed value; `whole` is false where that could not be reached. */
-  function peel(outer: Uint8Array): { plaintext: Uint8Array; labels: string[]; whole: boolean } {
+  function peel(outer: Buffer): { plaintext: Buffer; labels: string[]; whole: boolean } {
     const labels: string[] = [];
     for (let plaintext = outer; ;) {
       const text = plaintext.length < sealedCandidateMinLength ? undefined : decodeUtf8(plaintext);

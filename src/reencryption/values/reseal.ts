@@ -36,7 +36,7 @@ export function createReseal(from: readonly NamedKey[], to: NamedKey): Reseal {
     return sealChecked(target, plaintext, hit.opened);
   }
 
-  function resealInside(plaintext: Uint8Array, layer: number): Uint8Array | undefined {
+  function resealInside(plaintext: Buffer, layer: number): Buffer | undefined {
     if (plaintext.length < sealedCandidateMinLength) return undefined;
     const text = decodeUtf8(plaintext);
     // What LiteLLM would have sealed twice is a text that it has written: nothing but digits, padding and prefixes.
