@@ -6,6 +6,7 @@ import type { WorkflowHandle } from '@temporalio/client';
 import type { Child } from '../lab/child.ts';
 import { writeConfig } from '../lab/deployment.ts';
 import { withClient } from '../lab/postgres.ts';
+import { workflowTaskTimeout } from '../src/workflows/messages.ts';
 import { judge, keysIn, look, slotPath, type Verdict } from './check.ts';
 import { createDrilledDeployment, type DrilledDeployment, type ServiceKind } from './deployment.ts';
 import { files, type Injection, type Passed } from './injection.ts';
@@ -71,6 +72,7 @@ export async function run(lane: Lane, drill: Drill, serviceKind: ServiceKind): P
     const handle = await lane.client.workflow.start('RotateMasterKey', {
       args: [{ target: name, requestedBy: 'the drill' }],
       taskQueue: 'litellm-rotate',
+      workflowTaskTimeout,
       workflowId: name,
     });
     const { closed, askedForPerson, waiting } = await follow(handle, drill, controller);

@@ -1,5 +1,5 @@
 import { userInfo } from 'node:os';
-import { workflowTypes } from '../workflows/messages.ts';
+import { workflowTaskTimeout, workflowTypes } from '../workflows/messages.ts';
 import { exitCodes } from './exit.ts';
 import { resultOf } from './following.ts';
 import { withClient } from './temporal-client.ts';
@@ -15,6 +15,7 @@ export async function reconcile(
       taskQueue: options.taskQueue,
       workflowId: `reconcile-${target}`,
       workflowIdConflictPolicy: 'USE_EXISTING',
+      workflowTaskTimeout,
       staticSummary: `Reconcile what an ended rotation of ${target} left`,
     });
     const result = (await resultOf(handle)) as unknown as { rotation: string | null; direction: string };

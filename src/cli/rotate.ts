@@ -3,7 +3,7 @@ import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/c
 import type { KeyName } from '../rotation/keys.ts';
 import { describeOutageParts } from '../rotation/rehearsal.ts';
 import type { RotationResult } from '../rotation/status.ts';
-import { workflowTypes } from '../workflows/messages.ts';
+import { workflowTaskTimeout, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
 import { follow, rotation } from './following.ts';
 import { renderPlan, seconds } from './rendering.ts';
@@ -57,6 +57,7 @@ async function start(client: Client, target: string, options: RotateOptions): Pr
       taskQueue: options.taskQueue,
       workflowId,
       workflowIdConflictPolicy: 'FAIL',
+      workflowTaskTimeout,
       staticSummary: `${options.dryRun === true ? 'Plan a rotation' : 'Rotate the keys'} of ${target}, asked for by ${input.requestedBy}`,
     });
   } catch (error) {

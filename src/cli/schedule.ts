@@ -5,7 +5,7 @@ import {
   ScheduleOverlapPolicy,
 } from '@temporalio/client';
 import type { KeyName } from '../rotation/keys.ts';
-import { workflowTypes } from '../workflows/messages.ts';
+import { workflowTaskTimeout, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
 import { table } from './rendering.ts';
 import { withClient } from './temporal-client.ts';
@@ -36,6 +36,7 @@ export async function createSchedule(target: string, options: ScheduleOptions): 
           workflowType: workflowTypes.rotate,
           workflowId: scheduleId(target),
           taskQueue,
+          workflowTaskTimeout,
           args: [
             {
               target,

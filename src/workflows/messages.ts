@@ -12,6 +12,12 @@ export const workflowTypes = {
   reencrypt: 'ReencryptValues',
 } as const;
 
+/**
+ * How long a task of a workflow may take, of which a worker needs some ms. One that goes to a poll that a frozen worker
+ * has left open is lost for so long, with LiteLLM stopped if need be; Temporal's default is 10 s.
+ */
+export const workflowTaskTimeout = '5s';
+
 /** Where a rotation is, with every step so far. */
 export const statusQuery = defineQuery<RotationStatus>('status');
 
