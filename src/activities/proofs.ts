@@ -1,4 +1,5 @@
-import type { Proxy } from '../litellm/proxy.ts';
+import { isCanary } from '../canary/canary.ts';
+import type { Proxy } from '../litellm/proxy-port.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { ReportProgress } from '../rotation/fence.ts';
 import type { KeyGenerations } from '../rotation/keys.ts';
@@ -82,8 +83,4 @@ export async function proveValues(
     );
   }
   return { values: count.underExpected, unreadable: count.unreadable };
-}
-
-function isCanary(model: string): boolean {
-  return model.startsWith('litellm-rotate-canary');
 }

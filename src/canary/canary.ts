@@ -1,6 +1,6 @@
 import { createHash, createHmac } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Proxy } from '../litellm/proxy.ts';
+import type { Proxy } from '../litellm/proxy-port.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import { Secret } from '../rotation/secret.ts';
 import type { EchoEndpoint } from './echo-endpoint.ts';
@@ -16,16 +16,26 @@ export interface CanaryOptions {
 /** How long a replica may take to load what another one, or a retry, has stored: LiteLLM reads its database each 30 s. */
 const loadTimeoutMs = 60_000;
 
+const namePrefix = 'litellm-rotate-canary-';
+
 /**
  * The canary's name, and the id of its model. Rotations' ids may be long and hold what a URL cannot, so it is a digest.
  */
 export function canaryName(rotation: string): string {
-  return `litellm-rotate-canary-${createHash('sha256').update(rotation).digest('hex').slice(0, 12)}`;
+  return `${namePrefix}${createHash('sha256').update(rotation).digest('hex').slice(0, 12)}`;
+}
+
+/** Whether a model is a canary, of whichever rotation. */
+export function isCanary(model: string): boolean {
+  return model.startsWith(namePrefix);
 }
 
 /**
  * Stores the canary's model, whose provider is the endpoint, and a virtual key that may call nothing else and ends by
  * itself after a week. Looks first; a model that points at the address of an earlier attempt's endpoint is replaced.
+ *
+ * Another rotation's model is deleted: a worker that was frozen here, and woke when its rotation had been rolled back,
+ * has left one behind.
  */
 export async function installCanary({
   proxy,
@@ -36,8 +46,10 @@ export async function installCanary({
 }: CanaryOptions & { readonly masterKey: Secret; readonly endpointUrl: string }): Promise<void> {
   const name = canaryName(rotation);
   const apiBase = `${endpointUrl.replace(/\/+$/, '')}/${name}/v1`;
-  const loaded = (await proxy.modelInfo(masterKey)).find(({ id }) => id === name);
-  if (loaded !== undefined && loaded.apiBase !== apiBase) await proxy.deleteModel(masterKey, name);
+  const stale = (await proxy.modelInfo(masterKey)).filter(
+    (model) => isCanary(model.id) && (model.id !== name || model.apiBase !== apiBase),
+  );
+  for (const { id } of stale) await proxy.deleteModel(masterKey, id);
   await proxy.addModel(masterKey, {
     id: name,
     name,

@@ -9,7 +9,8 @@ import { type EchoEndpoint, startEchoEndpoint } from '../../src/canary/echo-endp
 import { createValueCipher } from '../../src/litellm/cipher.ts';
 import { findDecryptionErrors } from '../../src/litellm/decryption-errors.ts';
 import { generateKey } from '../../src/litellm/new-keys.ts';
-import { createProxy, type NewVirtualKey } from '../../src/litellm/proxy.ts';
+import type { NewVirtualKey } from '../../src/litellm/proxy-port.ts';
+import { createProxy } from '../../src/litellm/proxy.ts';
 import type { SealedShape } from '../../src/litellm/sealed-value.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 
@@ -109,6 +110,18 @@ test('points at the endpoint of the attempt that is running, after one that died
   endpoint = await startEchoEndpoint({ host: '127.0.0.1', port: 0 });
   await installCanary({ ...canary(), masterKey: master, endpointUrl: endpoint.url });
   await callCanary({ ...canary(), endpoint });
+});
+
+test('takes away the model that an earlier rotation left behind, and nothing of a user', async () => {
+  await proxy().addModel(master, {
+    id: canaryName('an-earlier-rotation'),
+    name: canaryName('an-earlier-rotation'),
+    provider: 'openai/gone',
+    apiKey: generateKey(),
+    apiBase: 'http://127.0.0.1:9/v1',
+  });
+  await installCanary({ ...canary(), masterKey: master, endpointUrl: endpoint.url });
+  expect(await proxy().models(master)).toEqual([name, 'model-of-a-user']);
 });
 
 test('does not pass on what an earlier call brought', async () => {
