@@ -1,6 +1,6 @@
 import type { Fingerprint, NamedKey } from '../rotation/keys.ts';
 import type { Secret } from '../rotation/secret.ts';
-import type { Proxy } from '../litellm/proxy.ts';
+import type { Proxy } from '../litellm/proxy-port.ts';
 import type { SealedFormat } from '../litellm/sealed-value.ts';
 import type { RotationDatabase } from '../reencryption/port.ts';
 import type { Rehearsal } from '../rehearsal/port.ts';

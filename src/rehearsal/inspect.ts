@@ -1,5 +1,5 @@
 import { escapeIdentifier } from 'pg';
-import type { Proxy } from '../litellm/proxy.ts';
+import type { Proxy } from '../litellm/proxy-port.ts';
 import type { Finding } from '../rotation/finding.ts';
 import { programPath } from '../services/host.ts';
 import { isRunnable } from '../services/runnable.ts';

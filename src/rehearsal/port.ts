@@ -1,4 +1,4 @@
-import type { Proxy } from '../litellm/proxy.ts';
+import type { Proxy } from '../litellm/proxy-port.ts';
 import type { RotationDatabase } from '../reencryption/port.ts';
 import type { Fence } from '../rotation/fence.ts';
 import type { Finding } from '../rotation/finding.ts';

@@ -1,5 +1,6 @@
 import { escapeIdentifier } from 'pg';
-import { createProxy, type ProxyOptions } from '../litellm/proxy.ts';
+import type { ProxyOptions } from '../litellm/proxy-port.ts';
+import { createProxy } from '../litellm/proxy.ts';
 import { applicationName, openConnections } from '../reencryption/postgres/connection.ts';
 import { journalSchema } from '../reencryption/journal/journal.ts';
 import type { RotationDatabase } from '../reencryption/port.ts';

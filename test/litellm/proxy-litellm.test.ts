@@ -4,7 +4,8 @@ import { createLiteLLMDatabase } from '../../lab/litellm/database.ts';
 import { startLiteLLM } from '../../lab/litellm/proxy.ts';
 import { startPostgres, withClient } from '../../lab/postgres.ts';
 import { generateKey } from '../../src/litellm/new-keys.ts';
-import { createProxy, type NewModel, type Proxy } from '../../src/litellm/proxy.ts';
+import type { NewModel, Proxy } from '../../src/litellm/proxy-port.ts';
+import { createProxy } from '../../src/litellm/proxy.ts';
 
 const master = generateKey();
 const model: NewModel = {
