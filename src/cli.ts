@@ -4,7 +4,7 @@ import { addHostCommands } from './cli/commands/host.ts';
 import { addRotationCommands } from './cli/commands/rotations.ts';
 import { addScheduleCommands } from './cli/commands/schedules.ts';
 import { addValueCommands } from './cli/commands/values.ts';
-import { exitCodes, reportError } from './cli/exit.ts';
+import { endWhenUnread, exitCodes, reportError } from './cli/exit.ts';
 
 const program = new Command('litellm-rotate')
   .description('Rotates the master key and the salt key of a LiteLLM deployment, durably.')
@@ -45,6 +45,7 @@ Exit codes:
   2  usage, nothing changed      130  Ctrl-C: no longer following, the rotation goes on`,
 );
 
+endWhenUnread([process.stdout, process.stderr]);
 try {
   await program.parseAsync();
 } catch (error) {

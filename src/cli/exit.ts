@@ -9,6 +9,8 @@ export const exitCodes = {
   needsPerson: 4,
   /** 128 + SIGINT, as a shell has it: following was given up, the rotation goes on. */
   detached: 130,
+  /** 128 + SIGPIPE: whoever read the output has gone. */
+  unread: 141,
 } as const;
 
 /** Ends the command with a message on stderr: no stack trace for a user's mistake. */
@@ -21,6 +23,15 @@ export class CommandError extends Error {
     super(message);
     this.exitCode = exitCode;
     this.hints = hints;
+  }
+}
+
+/** For `| head`: ends quietly when nobody reads on, as other programs do by SIGPIPE, which Node ignores. */
+export function endWhenUnread(streams: readonly NodeJS.WritableStream[]): void {
+  for (const stream of streams) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      process.exit(error.code === 'EPIPE' ? exitCodes.unread : reportError(error));
+    });
   }
 }
 
