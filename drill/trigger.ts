@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Fault, files, type Injection } from './injection.ts';
 
@@ -56,12 +56,20 @@ export function createTrigger(directory: string): Trigger {
       const injection = injections[n];
       if (injection === undefined || (n > 0 && !hasFired(n - 1))) return undefined;
       if (injection.fault === 'fail') failed.add(attemptOf(info));
-      writeFileSync(join(directory, files.fired(n)), JSON.stringify(line), { flag: 'wx' });
+      fire(join(directory, files.fired(n)), JSON.stringify(line));
       happen(injection.fault, join(directory, files.done(n)));
       return injection.fault;
     },
     hasFailed: (info) => failed.has(attemptOf(info)),
   };
+}
+
+/** Whole at once, as the drill looks for the file all the while; an error when another worker has been here. */
+function fire(path: string, text: string): void {
+  const own = `${path}.${process.pid}`;
+  writeFileSync(own, text);
+  linkSync(own, path);
+  rmSync(own);
 }
 
 /** Returns when the fault is over; the event loop stands still meanwhile, so that nothing else slips by. */
