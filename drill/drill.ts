@@ -54,10 +54,10 @@ export async function drill(options: DrillOptions): Promise<Ended[]> {
     const recordings =
       one === other
         ? [await run(one, forwardRecording, serviceKind), await run(one, backwardRecording, serviceKind)]
-        : await bothEnded(
+        : await allEnded([
             run(one, forwardRecording, serviceKind),
             run(other, backwardRecording, serviceKind),
-          );
+          ]);
     const failed = recordings.find((ended) => !isGood(ended));
     if (failed !== undefined)
       throw new Error(`${failed.drill.name}: ended ${failed.ended}: ${failed.problems.join('; ')}`);
@@ -75,10 +75,10 @@ export async function drill(options: DrillOptions): Promise<Ended[]> {
   }
 }
 
-/** Both results, or the first failure, once both have ended: a lane must not be stopped under a run. */
-async function bothEnded<T>(one: Promise<T>, other: Promise<T>): Promise<[T, T]> {
-  await Promise.allSettled([one, other]);
-  return Promise.all([one, other]);
+/** All results, or the first failure, once all have ended: a lane must not be stopped under a run. */
+async function allEnded<T>(running: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(running);
+  return Promise.all(running);
 }
 
 async function runAll(
@@ -92,14 +92,16 @@ async function runAll(
   const isLong = ({ injections }: Drill) => injections.some(({ fault }) => fault.startsWith('zombie'));
   const waiting = [...drills.filter(isLong), ...drills.filter((drilled) => !isLong(drilled))];
   const ends: Ended[] = [];
-  await Promise.all(
-    lanes.map(async (lane) => {
-      for (let next = waiting.shift(); next !== undefined && !ending.aborted; next = waiting.shift()) {
-        const ended = await run(lane, next, serviceKind);
-        ends.push(ended);
-        report(ended, ends.length, drills.length);
-      }
-    }),
-  );
+  const drilling = lanes.map(async (lane) => {
+    for (let next = waiting.shift(); next !== undefined && !ending.aborted; next = waiting.shift()) {
+      const ended = await run(lane, next, serviceKind).catch((error: unknown) => {
+        waiting.length = 0;
+        throw error;
+      });
+      ends.push(ended);
+      report(ended, ends.length, drills.length);
+    }
+  });
+  await allEnded(drilling);
   return ends;
 }
