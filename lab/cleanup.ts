@@ -43,7 +43,11 @@ function watch(): void {
     ['SIGTERM', 15],
     ['SIGHUP', 1],
   ] as const) {
-    process.once(signal, () => {
+    let received = false;
+    // Not `once`: what else listens (execa, while a child of its runs) ends the process when it finds itself alone.
+    process.on(signal, () => {
+      if (received) process.exit(128 + number);
+      received = true;
       void stopAll()
         .catch((error: unknown) => console.error(error))
         .finally(() => process.exit(128 + number));
