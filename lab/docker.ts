@@ -5,7 +5,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { onPath, startChild, untilReady } from './child.ts';
 import { untilStopped } from './cleanup.ts';
 import { ensureCompose } from './compose.ts';
-import { debianDocker, staticBusybox } from './docker-packages.ts';
+import { debianDocker, debianIptables, staticBusybox } from './docker-packages.ts';
 import { say, stopwatch } from './report.ts';
 
 export { ensureCompose } from './compose.ts';
@@ -20,9 +20,11 @@ export interface Docker {
   run(...args: string[]): Promise<string>;
   /**
    * Makes an image of 2 MB: busybox, and `/app/serve`, which writes `$KEY_ID` and serves it at `http://127.0.0.1:$PORT/key`
-   * (@default 8080). An engine of ours has no bridge: its containers need `network_mode: host`.
+   * (@default 8080).
    */
   importTinyImage(name: string): Promise<void>;
+  /** Makes an image of what is in a directory, owned by root. `changes` are lines of a Dockerfile, such as `WORKDIR /app`. */
+  importImage(name: string, directory: string, changes?: readonly string[]): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -40,14 +42,16 @@ export async function canRunDocker(): Promise<string | undefined> {
 export async function ensureDocker(): Promise<string[]> {
   const since = stopwatch();
   const dockerd = onPath('dockerd');
-  if (dockerd === undefined) return debianDocker();
-  say(`dockerd found at ${dockerd} (${since()})`);
-  return [dirname(dockerd)];
+  if (dockerd !== undefined) say(`dockerd found at ${dockerd} (${since()})`);
+  const engine = dockerd === undefined ? await debianDocker() : [dirname(dockerd)];
+  return [...engine, await debianIptables()];
 }
 
 /**
- * The machine's engine where one answers, else one of our own that leaves the machine's network alone: no bridge, no
- * firewall rules. It starts in 0.3 s; its images and containers go with it.
+ * The machine's engine where one answers, else one of our own that leaves the machine's firewall alone: no default bridge,
+ * no rules. A container that is to be reached needs a network of its own (Compose makes one for each project), in which
+ * services find each other by name and ports are published, but nothing outside is reached; or `network_mode: host`. It
+ * starts in 0.3 s; its images, containers and networks go with it.
  */
 export async function startDocker(): Promise<Docker> {
   const refusal = await canRunDocker();
@@ -81,7 +85,7 @@ export async function startDocker(): Promise<Docker> {
     socket,
   ];
   const dockerd = onPath('dockerd', PATH) ?? 'dockerd';
-  const child = await startChild(dockerd, [...alone, '--userland-proxy=false', ...places], {
+  const child = await startChild(dockerd, [...alone, ...places], {
     env: { ...env, HOME: home },
     log,
     cwd: home,
@@ -89,7 +93,8 @@ export async function startDocker(): Promise<Docker> {
   });
   const stop = untilStopped(
     async () => {
-      await child.stop('SIGTERM', 30_000); // it stops its containers first
+      await removeNetworks(docker); // an engine leaves its bridges to the machine
+      await child.stop('SIGTERM', 30_000);
       await unmountBelow(home);
       await rm(home, { recursive: true, force: true });
     },
@@ -103,6 +108,18 @@ export async function startDocker(): Promise<Docker> {
     throw error;
   }
   return docker;
+}
+
+async function removeNetworks(docker: Docker): Promise<void> {
+  try {
+    const containers = (await docker.run('ps', '--all', '--quiet')).split('\n').filter(Boolean);
+    if (containers.length > 0) await docker.run('rm', '--force', ...containers);
+    await docker.run('network', 'prune', '--force');
+  } catch (error) {
+    say(
+      `docker: its networks could not be removed: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
 }
 
 /** A stopped engine leaves the mount of its network namespace, and a killed one those of its containers. */
@@ -124,14 +141,25 @@ function dockerWith(
 ): Docker {
   const images: string[] = [];
   const run: Docker['run'] = async (...args) => (await execa('docker', args, { env })).stdout;
+  const importImage: Docker['importImage'] = async (name, directory, changes = []) => {
+    const archive = execa('tar', ['-C', directory, '--owner=0', '--group=0', '-c', '.'], {
+      encoding: 'buffer',
+      maxBuffer: 100_000_000,
+    });
+    const flags = changes.flatMap((change) => ['--change', change]);
+    await execa('docker', ['import', ...flags, '-', name], { env, input: (await archive).stdout });
+    images.push(name);
+  };
   return {
     shared,
     env,
     run,
     async importTinyImage(name) {
-      await importTinyImage(name, env);
-      images.push(name);
+      await withTinyRoot((directory) =>
+        importImage(name, directory, ['CMD ["/app/serve"]', 'ENV PATH=/bin']),
+      );
     },
+    importImage,
     async stop() {
       if (shared && images.length > 0) await run('image', 'rm', '-f', ...images);
       await stopEngine();
@@ -144,7 +172,7 @@ mkdir -p /www && printf '%s' "$KEY_ID" >/www/key
 exec httpd -f -p "127.0.0.1:\${PORT:-8080}" -h /www
 `;
 
-async function importTinyImage(name: string, env: Readonly<Record<string, string>>): Promise<void> {
+async function withTinyRoot(use: (directory: string) => Promise<void>): Promise<void> {
   const busybox = await staticBusybox();
   const root = await mkdtemp(join(tmpdir(), 'litellm-rotate-image-'));
   try {
@@ -156,12 +184,7 @@ async function importTinyImage(name: string, env: Readonly<Record<string, string
       await symlink('busybox', join(root, 'bin', applet));
     }
     await writeFile(join(root, 'app/serve'), serve, { mode: 0o755 });
-    const archive = execa('tar', ['-C', root, '--owner=0', '--group=0', '-c', '.'], {
-      encoding: 'buffer',
-      maxBuffer: 100_000_000,
-    });
-    const changes = ['CMD ["/app/serve"]', 'ENV PATH=/bin'].flatMap((change) => ['-c', change]);
-    await execa('docker', ['import', ...changes, '-', name], { env, input: (await archive).stdout });
+    await use(root);
   } finally {
     await rm(root, { recursive: true, force: true });
   }
