@@ -21,3 +21,19 @@ SQL
 
 psql --no-psqlrc --quiet --username="$POSTGRES_USER" --dbname=litellm \
   --set=role=litellm_rotate --set=owner=litellm --file=/packaging/database-role.sql
+
+# LiteLLM makes its tables at its first start. On one of them the worker needs INSERT, for a trigger of LiteLLM's that runs
+# with the rights of the worker (see database-role.sql): granted when the table is made, by what then removes itself.
+psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --username="$POSTGRES_USER" --dbname=litellm <<'SQL'
+create schema first_start;
+create function first_start.grant_insert() returns event_trigger
+language plpgsql security definer set search_path = '' set client_min_messages = warning as $$
+begin
+  if to_regclass('public."LiteLLM_Config"') is not null then
+    grant insert on public."LiteLLM_Config" to litellm_rotate;
+    drop schema first_start cascade;
+  end if;
+end $$;
+create event trigger first_start on ddl_command_end when tag in ('CREATE TABLE')
+execute function first_start.grant_insert();
+SQL
