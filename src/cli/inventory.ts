@@ -1,9 +1,9 @@
-import { userInfo } from 'node:os';
 import type { ValueInventory } from '../rotation/inventory.ts';
 import { workflowTypes } from '../workflows/messages.ts';
 import { exitCodes } from './exit.ts';
 import { resultOf } from './following.ts';
 import { kindOf, placeOf, renderRows, renderSkipped, table } from './rendering.ts';
+import { requester } from './requester.ts';
 import { withClient } from './temporal-client.ts';
 
 export interface InventoryOptions {
@@ -16,7 +16,7 @@ export interface InventoryOptions {
 export async function inventory(target: string, options: InventoryOptions): Promise<number> {
   return withClient(async (client) => {
     const handle = await client.workflow.start(workflowTypes.inventory, {
-      args: [{ target, rows: options.rows === true, requestedBy: userInfo().username }],
+      args: [{ target, rows: options.rows === true, requestedBy: requester() }],
       taskQueue: options.taskQueue,
       workflowId: `inventory-${target}-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`,
       staticSummary: `Count the sealed values of ${target}`,

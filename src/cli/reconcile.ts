@@ -1,7 +1,7 @@
-import { userInfo } from 'node:os';
 import { workflowTaskTimeout, workflowTypes } from '../workflows/messages.ts';
 import { exitCodes } from './exit.ts';
 import { resultOf } from './following.ts';
+import { requester } from './requester.ts';
 import { withClient } from './temporal-client.ts';
 
 /** `reconcile TARGET`: leads what a terminated rotation left to one side. */
@@ -11,7 +11,7 @@ export async function reconcile(
 ): Promise<number> {
   return withClient(async (client) => {
     const handle = await client.workflow.start(workflowTypes.reconcile, {
-      args: [{ target, requestedBy: userInfo().username }],
+      args: [{ target, requestedBy: requester() }],
       taskQueue: options.taskQueue,
       workflowId: `reconcile-${target}`,
       workflowIdConflictPolicy: 'USE_EXISTING',

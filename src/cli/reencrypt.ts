@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os';
 import {
   ApplicationFailure,
   CancelledFailure,
@@ -18,6 +17,7 @@ import { workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
 import { follow, type Followed } from './following.ts';
 import { placeOf, renderRows, seconds, table } from './rendering.ts';
+import { requester } from './requester.ts';
 import { withClient } from './temporal-client.ts';
 
 export interface ReencryptOptions {
@@ -38,7 +38,7 @@ export async function reencrypt(target: string, options: ReencryptOptions): Prom
     ...(repairSealedTwice === true ? { repairSealedTwice } : {}),
     ...(plan === undefined ? {} : { plan }),
     ...(dryRun === true ? { dryRun } : {}),
-    requestedBy: userInfo().username,
+    requestedBy: requester(),
   };
   // What makes no sense is refused here, before Temporal is asked for anything.
   parseReencryptionRequest([input]);

@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os';
 import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import type { KeyName } from '../rotation/keys.ts';
 import { describeOutageParts } from '../rotation/rehearsal.ts';
@@ -7,6 +6,7 @@ import { workflowTaskTimeout, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
 import { follow, rotation } from './following.ts';
 import { renderPlan, seconds } from './rendering.ts';
+import { requester } from './requester.ts';
 import { withClient } from './temporal-client.ts';
 
 export interface RotateOptions {
@@ -46,7 +46,7 @@ async function start(client: Client, target: string, options: RotateOptions): Pr
   const input = {
     target,
     ...(options.keys === undefined ? {} : { keys: options.keys }),
-    requestedBy: userInfo().username,
+    requestedBy: requester(),
     ...(options.reason === undefined ? {} : { reason: options.reason }),
     ...(options.dryRun === true ? { dryRun: true } : {}),
     ...(options.rehearse === undefined ? {} : { rehearse: options.rehearse }),
