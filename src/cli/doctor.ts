@@ -1,10 +1,11 @@
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import type { Composition } from '../composition.ts';
 import type { Finding } from '../rotation/finding.ts';
 import { RotationError } from '../rotation/failure.ts';
 import { temporalSettings } from '../temporal/connection.ts';
 import { exitCodes } from './exit.ts';
 import { renderFinding } from './rendering.ts';
+import { connectForCommand } from './temporal-client.ts';
 
 interface Check {
   readonly what: string;
@@ -72,7 +73,7 @@ export async function doctor(
 async function checkTemporal(taskQueue: string): Promise<Check> {
   const { connectionOptions, namespace } = temporalSettings(process.env);
   return attempt(`Temporal at ${connectionOptions.address}, namespace ${namespace}`, async () => {
-    const connection = await Connection.connect({ ...connectionOptions, connectTimeout: '5s' }).catch(() => {
+    const connection = await connectForCommand(connectionOptions).catch(() => {
       throw new Error('no server');
     });
     try {
