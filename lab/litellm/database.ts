@@ -23,16 +23,20 @@ export async function createLiteLLMDatabase(postgres: Postgres, name: string): P
   return postgres.url(name);
 }
 
-/** Applies the SQL files of `litellm-proxy-extras` in their order, as `prisma migrate deploy` would. */
 async function migrate(postgres: Postgres): Promise<void> {
+  await postgres.createDatabase(template);
+  await applyMigrations(postgres.url(template));
+}
+
+/** Applies the SQL files of `litellm-proxy-extras` to an empty database, in their order, as `prisma migrate deploy` would. */
+export async function applyMigrations(url: string): Promise<void> {
   const { packages } = await ensureLiteLLM();
   const since = stopwatch();
   const migrations = join(packages, 'litellm_proxy_extras/migrations');
   const names = (await readdir(migrations, { withFileTypes: true }))
     .filter((entry) => entry.isDirectory())
     .map(({ name }) => name);
-  await postgres.createDatabase(template);
-  await withClient(postgres.url(template), async (client) => {
+  await withClient(url, async (client) => {
     for (const name of names.sort()) {
       const file = join(migrations, name, 'migration.sql');
       for (const statement of splitStatements(await readFile(file, 'utf8'))) {
@@ -42,5 +46,5 @@ async function migrate(postgres: Postgres): Promise<void> {
       }
     }
   });
-  say(`litellm: ${names.length} migrations applied to ${template} (${since()})`);
+  say(`litellm: ${names.length} migrations applied (${since()})`);
 }

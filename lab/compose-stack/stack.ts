@@ -1,0 +1,152 @@
+import { execa } from 'execa';
+import { randomBytes } from 'node:crypto';
+import {
+  chown,
+  cp,
+  mkdir,
+  mkdtemp,
+  readFile,
+  realpath,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parse, stringify } from 'yaml';
+import { untilStopped } from '../cleanup.ts';
+import type { Docker } from '../docker.ts';
+import { importMachineImage } from './machine-image.ts';
+import { composeOverride } from './override.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** docker-compose.yml, up and healthy, in a copy of what a user has after the clone and init-keys.sh. */
+export interface ComposeStack {
+  readonly directory: string;
+  /** Who owns the copy, and with it the keys. */
+  readonly user: { readonly uid: number; readonly gid: number };
+  /** `docker compose` in that directory. */
+  compose(...args: string[]): Promise<{ exitCode: number | undefined; stdout: string; stderr: string }>;
+  /** The address of a published port: `http://127.0.0.1:40000`. */
+  url(service: string, port: number): Promise<string>;
+  stop(): Promise<void>;
+}
+
+/** Builds the project, makes the keys and brings the stack up. `target` is added to the worker's configuration of `local`. */
+export async function startComposeStack(
+  docker: Docker,
+  target: Readonly<Record<string, unknown>> = {},
+): Promise<ComposeStack> {
+  const home = await realpath(await mkdtemp(join(tmpdir(), 'litellm-rotate-stack-')));
+  const [directory, builder] = [join(home, 'project'), join(home, 'builder')];
+  const name = `litellm-rotate-${randomBytes(3).toString('hex')}`;
+  const compose: ComposeStack['compose'] = async (...args) => {
+    const env = { PATH: process.env.PATH, HOME: home, ...docker.env };
+    const { exitCode, stdout, stderr } = await execa('docker', ['compose', ...args], {
+      cwd: directory,
+      env,
+      extendEnv: false,
+      reject: false,
+    });
+    return { exitCode, stdout, stderr };
+  };
+  const stop = untilStopped(
+    async () => {
+      await compose('down', '--volumes', '--timeout', '1');
+      await rm(home, { recursive: true, force: true });
+    },
+    () => undefined,
+  );
+  try {
+    await copyOf(directory);
+    await configure(join(directory, 'packaging/compose/litellm-rotate.yaml'), target);
+    const user = await owner(directory);
+    const socket = socketOf(docker);
+    await makeKeys(directory, user, await groupOf(docker, socket));
+    const [image, workerImage] = [`${name}:1`, `${name}-worker:1`];
+    await importMachineImage(docker, image);
+    await importMachineImage(docker, workerImage, await lastStage());
+    const dist = await build(builder);
+    const override = await composeOverride(docker, { name, image, workerImage, socket, dist });
+    await writeFile(join(directory, 'docker-compose.override.yml'), override);
+    const up = await compose('up', '--detach', '--wait');
+    if (up.exitCode !== 0) {
+      const log = await compose('logs', '--no-color', '--tail', '40');
+      throw new Error(`docker compose up ended with ${up.exitCode}\n${up.stderr}\n${log.stdout}`);
+    }
+    return {
+      directory,
+      user,
+      compose,
+      async url(service, port) {
+        const { stdout } = await compose('port', service, `${port}`);
+        return `http://${stdout.trim()}`;
+      },
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function copyOf(directory: string): Promise<void> {
+  await mkdir(directory);
+  await cp(join(root, 'docker-compose.yml'), join(directory, 'docker-compose.yml'));
+  const filter = (source: string): boolean => !source.endsWith('/compose/keys');
+  await cp(join(root, 'packaging'), join(directory, 'packaging'), { recursive: true, filter });
+}
+
+async function configure(path: string, target: Readonly<Record<string, unknown>>): Promise<void> {
+  const { targets } = parse(await readFile(path, 'utf8')) as { targets: { local: Record<string, unknown> } };
+  await writeFile(path, stringify({ targets: { local: { ...targets.local, ...target } } }));
+}
+
+/** An ordinary user where that can be had, as whoever runs Compose is seldom root. */
+async function owner(directory: string): Promise<ComposeStack['user']> {
+  const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+  if (uid !== 0) return { uid, gid };
+  const user = { uid: 1234, gid: 1234 };
+  await execa('chown', ['-R', `${user.uid}:${user.gid}`, directory]);
+  await chown(join(directory, '..'), user.uid, user.gid);
+  return user;
+}
+
+function socketOf({ env }: Docker): string {
+  const host = env['DOCKER_HOST'] ?? process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
+  return host.replace(/^unix:\/\//, '');
+}
+
+/** Ours belongs to root alone; an installed one belongs to a group, by which the worker gets to it. */
+async function groupOf({ shared }: Docker, socket: string): Promise<number> {
+  const group = 5678;
+  if (!shared) await chown(socket, 0, group);
+  return shared ? (await stat(socket)).gid : group;
+}
+
+async function makeKeys(directory: string, user: ComposeStack['user'], group: number): Promise<void> {
+  await execa(join(directory, 'packaging/compose/init-keys.sh'), {
+    ...user,
+    env: { PATH: process.env.PATH, DOCKER_GID: `${group}` },
+    extendEnv: false,
+  });
+}
+
+/** What the Dockerfile says about the container, beside the files in it. */
+async function lastStage(): Promise<string[]> {
+  const lines = (await readFile(join(root, 'Dockerfile'), 'utf8')).split('\n');
+  const stage = lines.slice(lines.findLastIndex((line) => line.startsWith('FROM ')));
+  return stage.filter((line) => /^(WORKDIR|ENV|USER|HEALTHCHECK|ENTRYPOINT|CMD) /.test(line));
+}
+
+async function build(builder: string): Promise<string> {
+  await mkdir(builder);
+  await symlink(join(root, 'node_modules'), join(builder, 'node_modules'));
+  for (const name of ['package.json', 'tsconfig.json', 'tsconfig.build.json', 'src'])
+    await cp(join(root, name), join(builder, name), { recursive: true });
+  await execa('npm', ['run', 'build'], { cwd: builder });
+  return join(builder, 'dist');
+}
