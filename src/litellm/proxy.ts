@@ -25,7 +25,11 @@ export function createProxy({ url, timeoutMs = 15_000, paths: given }: ProxyOpti
   }
 
   async function modelInfo(key: Secret): Promise<LoadedModel[]> {
-    return dataOf(await expectOk({ method: 'GET', path: '/model/info', key })).map((entry) => ({
+    const request = { method: 'GET', path: '/model/info', key } as const;
+    const answer = await send(request);
+    if (hasNoModels(answer)) return [];
+    if (answer.status !== 200) throw unexpectedAnswer(base, request, answer, '200');
+    return dataOf(answer.json).map((entry) => ({
       id: String(entry.model_info?.id),
       name: String(entry.model_name),
       apiBase: entry.litellm_params?.api_base,
@@ -141,6 +145,12 @@ interface ModelEntry {
 function dataOf(json: unknown): readonly ModelEntry[] {
   const { data } = (json ?? {}) as { data?: unknown };
   return Array.isArray(data) ? data : [];
+}
+
+// Started without a configuration file, LiteLLM has no list, not an empty one, until the first model is stored: a 500 for it
+// (model_info_v1 in proxy_server.py), of which only the text tells.
+function hasNoModels({ status, json }: ProxyAnswer): boolean {
+  return status === 500 && /LLM (Model List|Router is) not loaded in/.test(JSON.stringify(json ?? null));
 }
 
 // The same status and `error.type` as for a malformed request; only the text tells (model_management_endpoints.py).
