@@ -136,6 +136,24 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
+/**
+ * A free port that the kernel gives to nobody by itself (the lower bound of its own is 32768 on Linux): for a service that
+ * is to find it free again after a restart.
+ */
+export async function freeFixedPort(): Promise<number> {
+  for (let attempt = 0; attempt < 100; attempt += 1) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const server = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
+  throw new Error('no free port from 20000 to 29999 on 127.0.0.1');
+}
+
 /** One port on 127.0.0.1 that was free a moment ago. */
 export async function freePort(): Promise<number> {
   const [port] = await freePorts(1);

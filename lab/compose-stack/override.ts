@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { execa } from 'execa';
 import { cacheDir } from '../cache.ts';
+import { freeFixedPort } from '../child.ts';
 import type { Docker } from '../docker.ts';
 import { ensureLiteLLM } from '../litellm/install.ts';
 import { findPostgres } from '../postgres-binaries.ts';
@@ -67,7 +68,7 @@ async function litellm() {
   return {
     entrypoint: [join(here, 'litellm-entrypoint')],
     environment: { ...env, LITELLM_ROTATE_CACHE: cacheDir() },
-    ports: ['127.0.0.1::4000'],
+    ports: [`127.0.0.1:${await freeFixedPort()}:4000`],
     volumes: [
       ...machineMounts,
       ...[root, cacheDir(), process.execPath].map((path) => readOnly(path)),

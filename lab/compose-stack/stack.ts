@@ -28,7 +28,9 @@ export interface ComposeStack {
   readonly directory: string;
   /** Who owns the copy, and with it the keys. */
   readonly user: { readonly uid: number; readonly gid: number };
-  /** `docker compose` in that directory. */
+  /** What a process needs to run `docker compose` in that directory. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Runs `docker compose` in that directory. */
   compose(...args: string[]): Promise<{ exitCode: number | undefined; stdout: string; stderr: string }>;
   /** The address of a published port: `http://127.0.0.1:40000`. */
   url(service: string, port: number): Promise<string>;
@@ -43,8 +45,8 @@ export async function startComposeStack(
   const home = await realpath(await mkdtemp(join(tmpdir(), 'litellm-rotate-stack-')));
   const [directory, builder] = [join(home, 'project'), join(home, 'builder')];
   const name = `litellm-rotate-${randomBytes(3).toString('hex')}`;
+  const env = { PATH: process.env.PATH ?? '', HOME: home, ...docker.env };
   const compose: ComposeStack['compose'] = async (...args) => {
-    const env = { PATH: process.env.PATH, HOME: home, ...docker.env };
     const { exitCode, stdout, stderr } = await execa('docker', ['compose', ...args], {
       cwd: directory,
       env,
@@ -80,6 +82,7 @@ export async function startComposeStack(
     return {
       directory,
       user,
+      env,
       compose,
       async url(service, port) {
         const { stdout } = await compose('port', service, `${port}`);

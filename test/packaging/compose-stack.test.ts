@@ -1,11 +1,17 @@
+import { once } from 'node:events';
 import { readFile, stat } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseEnv } from 'node:util';
+import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { onPath } from '../../lab/child.ts';
 import { type ComposeStack, startComposeStack } from '../../lab/compose-stack/stack.ts';
 import { canRunDocker, type Docker, startDocker } from '../../lab/docker.ts';
 import { openWithLiteLLM } from '../../lab/litellm/ciphers.ts';
+import { createProxy } from '../../src/litellm/proxy.ts';
+import { Secret } from '../../src/rotation/secret.ts';
 
 const why = (await canRunDocker()) ?? (onPath('psql') === undefined ? 'psql is not installed' : undefined);
 if (why !== undefined) console.log(`docker-compose.yml is not run as a whole: ${why}`);
@@ -56,7 +62,12 @@ describe.skipIf(why !== undefined)('the stack that `docker compose up` started',
     expect(stdout).toContain('Temporal at temporal:7233, namespace default: 1 worker(s)');
   });
 
-  test('ends on new keys after `rotate local`, with its stored values', { timeout: 180_000 }, async () => {
+  test('has a LiteLLM without a model, which is no error', async () => {
+    const proxy = createProxy({ url: await stack.url('litellm', 4000) });
+    expect(await proxy.modelInfo(new Secret((await keys()).LITELLM_MASTER_KEY))).toEqual([]);
+  });
+
+  test('ends on new keys after `rotate local`, with its stored values', { timeout: 300_000 }, async () => {
     const [before, file, litellm] = [await keys(), await stat(keyFile()), await container('litellm')];
     const model = { model: 'openai/gpt-5', api_key: providerKey, api_base: 'http://127.0.0.1:1/v1' };
     const stored = { model_name: 'model', litellm_params: model };
@@ -88,6 +99,46 @@ describe.skipIf(why !== undefined)('the stack that `docker compose up` started',
     );
   });
 
+  test(
+    'gets its keys back, byte for byte, when LiteLLM cannot be started',
+    { timeout: 300_000 },
+    async () => {
+      const [bytes, file, { LITELLM_MASTER_KEY, LITELLM_SALT_KEY }] = [
+        await readFile(keyFile()),
+        await stat(keyFile()),
+        await keys(),
+      ];
+      const { port } = new URL(await stack.url('litellm', 4000));
+      const rotation = execa(
+        'docker',
+        ['compose', 'exec', 'worker', 'node', 'dist/src/cli.js', 'rotate', 'local'],
+        {
+          cwd: stack.directory,
+          env: stack.env,
+          extendEnv: false,
+          reject: false,
+          all: true,
+        },
+      );
+      // Another program has the port of the stopped service, until the rotation turns round.
+      const ended = new AbortController();
+      const taking = takePort(Number(port), ended.signal);
+      for await (const line of rotation.iterable({ from: 'all' }))
+        if (line === 'rollback') (await taking).close();
+      ended.abort();
+      (await taking).close();
+      const { exitCode, all } = await rotation;
+
+      expect(exitCode, all).toBe(3);
+      expect(all).toContain('✗ Start compose service litellm');
+      expect(await readFile(keyFile())).toEqual(bytes);
+      const { uid, gid, mode } = await stat(keyFile());
+      expect({ uid, gid, mode }).toEqual({ uid: file.uid, gid: file.gid, mode: file.mode });
+      expect(await request(LITELLM_MASTER_KEY, '/v1/models')).toBe(200);
+      expect(await openWithLiteLLM([await storedProviderKey()], LITELLM_SALT_KEY)).toEqual([providerKey]);
+    },
+  );
+
   test('shows no key in its logs, and none in what `docker inspect` says of the worker', async () => {
     const { stdout, stderr } = await stack.compose('logs', '--no-color');
     const inspected = await docker.run('inspect', await container('worker'));
@@ -102,3 +153,17 @@ describe.skipIf(why !== undefined)('the stack that `docker compose up` started',
     expect(await Promise.all(['postgres', 'temporal', 'litellm', 'worker'].map(container))).toEqual(before);
   });
 });
+
+/** Listens on the port as soon as it is free. */
+async function takePort(port: number, signal: AbortSignal) {
+  for (;;) {
+    signal.throwIfAborted();
+    const server = createServer();
+    const taken = once(server.listen(port, '127.0.0.1'), 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (await taken) return server;
+    await sleep(20);
+  }
+}
