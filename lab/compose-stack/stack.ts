@@ -17,7 +17,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse, stringify } from 'yaml';
 import { untilStopped } from '../cleanup.ts';
-import type { Docker } from '../docker.ts';
+import { canRunDocker, type Docker } from '../docker.ts';
+import { onPath } from '../child.ts';
 import { importMachineImage } from './machine-image.ts';
 import { composeOverride } from './override.ts';
 
@@ -37,6 +38,15 @@ export interface ComposeStack {
   stop(): Promise<void>;
 }
 
+/** Why the stack cannot be run here, or undefined when it can, as far as can be told without an engine. */
+export async function canRunComposeStack(): Promise<string | undefined> {
+  const refusal = await canRunDocker();
+  if (refusal !== undefined) return refusal;
+  if (process.platform !== 'linux') return "its containers run this machine's own programs, and need Linux";
+  // The npm package of Postgres has none.
+  return onPath('psql') === undefined ? 'psql is not installed' : undefined;
+}
+
 /** Builds the project, makes the keys and brings the stack up. `target` is added to the worker's configuration of `local`. */
 export async function startComposeStack(
   docker: Docker,
@@ -45,7 +55,7 @@ export async function startComposeStack(
   const home = await realpath(await mkdtemp(join(tmpdir(), 'litellm-rotate-stack-')));
   const [directory, builder] = [join(home, 'project'), join(home, 'builder')];
   const name = `litellm-rotate-${randomBytes(3).toString('hex')}`;
-  const env = { PATH: process.env.PATH ?? '', HOME: home, ...docker.env };
+  const env = { ...ofMachine(), ...docker.env };
   const compose: ComposeStack['compose'] = async (...args) => {
     const { exitCode, stdout, stderr } = await execa('docker', ['compose', ...args], {
       cwd: directory,
@@ -94,6 +104,14 @@ export async function startComposeStack(
     await stop();
     throw error;
   }
+}
+
+/** What leads `docker` to the machine's own engine, and nothing that Compose would take before what is in .env. */
+function ofMachine(): Record<string, string> {
+  const wanted = Object.entries(process.env).filter(([name]) =>
+    /^(PATH|HOME|DOCKER_(HOST|CONTEXT|CONFIG|CERT_PATH|TLS_VERIFY))$/.test(name),
+  );
+  return Object.fromEntries(wanted.map(([name, value]) => [name, value ?? '']));
 }
 
 async function copyOf(directory: string): Promise<void> {

@@ -6,14 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseEnv } from 'node:util';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { onPath } from '../../lab/child.ts';
-import { type ComposeStack, startComposeStack } from '../../lab/compose-stack/stack.ts';
-import { canRunDocker, type Docker, startDocker } from '../../lab/docker.ts';
+import { canRunComposeStack, type ComposeStack, startComposeStack } from '../../lab/compose-stack/stack.ts';
+import { type Docker, startDocker } from '../../lab/docker.ts';
 import { openWithLiteLLM } from '../../lab/litellm/ciphers.ts';
 import { createProxy } from '../../src/litellm/proxy.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 
-const why = (await canRunDocker()) ?? (onPath('psql') === undefined ? 'psql is not installed' : undefined);
+const why = await canRunComposeStack();
 if (why !== undefined) console.log(`docker-compose.yml is not run as a whole: ${why}`);
 
 const providerKey = 'sk-of_the-provider';
