@@ -27,8 +27,6 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 /** docker-compose.yml, up and healthy, in a copy of what a user has after the clone and init-keys.sh. */
 export interface ComposeStack {
   readonly directory: string;
-  /** Who owns the copy, and with it the keys. */
-  readonly user: { readonly uid: number; readonly gid: number };
   /** What a process needs to run `docker compose` in that directory. */
   readonly env: Readonly<Record<string, string>>;
   /** Runs `docker compose` in that directory. */
@@ -36,6 +34,11 @@ export interface ComposeStack {
   /** The address of a published port: `http://127.0.0.1:40000`. */
   url(service: string, port: number): Promise<string>;
   stop(): Promise<void>;
+}
+
+interface Account {
+  readonly uid: number;
+  readonly gid: number;
 }
 
 /** Why the stack cannot be run here, or undefined when it can, as far as can be told without an engine. */
@@ -91,7 +94,6 @@ export async function startComposeStack(
     }
     return {
       directory,
-      user,
       env,
       compose,
       async url(service, port) {
@@ -127,7 +129,7 @@ async function configure(path: string, target: Readonly<Record<string, unknown>>
 }
 
 /** An ordinary user where that can be had, as whoever runs Compose is seldom root. */
-async function owner(directory: string): Promise<ComposeStack['user']> {
+async function owner(directory: string): Promise<Account> {
   const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
   if (uid !== 0) return { uid, gid };
   const user = { uid: 1234, gid: 1234 };
@@ -148,7 +150,7 @@ async function groupOf({ shared }: Docker, socket: string): Promise<number> {
   return shared ? (await stat(socket)).gid : group;
 }
 
-async function makeKeys(directory: string, user: ComposeStack['user'], group: number): Promise<void> {
+async function makeKeys(directory: string, user: Account, group: number): Promise<void> {
   await execa(join(directory, 'packaging/compose/init-keys.sh'), {
     ...user,
     env: { PATH: process.env.PATH, DOCKER_GID: `${group}` },
