@@ -47,7 +47,15 @@ export async function canRunComposeStack(): Promise<string | undefined> {
   if (refusal !== undefined) return refusal;
   if (process.platform !== 'linux') return "its containers run this machine's own programs, and need Linux";
   // The npm package of Postgres has none.
-  return onPath('psql') === undefined ? 'psql is not installed' : undefined;
+  if (onPath('psql') === undefined) return 'psql is not installed';
+  return (await hasBridges()) ? undefined : "this kernel has no bridge for the containers' network";
+}
+
+/** Tried in a network of its own, that nobody sees. Without `ip` it cannot be tried, and is taken for granted. */
+async function hasBridges(): Promise<boolean> {
+  if (onPath('unshare') === undefined || onPath('ip') === undefined) return true;
+  const probe = ['--net', 'ip', 'link', 'add', 'probe', 'type', 'bridge'];
+  return !(await execa('unshare', probe, { reject: false })).failed;
 }
 
 /** Builds the project, makes the keys and brings the stack up. `target` is added to the worker's configuration of `local`. */
