@@ -1,6 +1,6 @@
-import { hash } from 'node:crypto';
 import type pg from 'pg';
 import { journalSchema } from './journal.ts';
+import { prepared } from '../postgres/prepared.ts';
 import { fencedOut, type FenceToken } from './lease.ts';
 
 /**
@@ -17,23 +17,19 @@ export const isFenced = 'exists (select 1 from fence) as fenced';
 
 /**
  * Runs a statement that begins with `fenceRow` and returns one row with `isFenced`; `FencedOut` when it wrote nothing.
- * `prepared`: the session keeps it, for one that comes again and again.
+ * `keep`: prepared once a session.
  */
 export async function queryFenced<T extends object>(
   client: pg.ClientBase,
   fence: FenceToken,
   statement: string,
   parameters: readonly unknown[],
-  { prepared = false }: { readonly prepared?: boolean } = {},
+  { keep = false }: { readonly keep?: boolean } = {},
 ): Promise<T> {
-  const { rows } = await client.query<T & { fenced: boolean }>({
-    ...(prepared ? { name: nameOf(statement) } : {}),
-    text: statement,
-    values: [fence.rotation, fence.token, ...parameters],
-  });
+  const values = [fence.rotation, fence.token, ...parameters];
+  const { rows } = await client.query<T & { fenced: boolean }>(
+    keep ? prepared(statement, values) : { text: statement, values },
+  );
   if (rows[0]?.fenced !== true) throw fencedOut(fence.rotation);
   return rows[0];
 }
-
-// By its text: a session outlives relations and their numbers, and node-postgres refuses a name for a second text.
-const nameOf = (statement: string): string => `litellm_rotate_${hash('sha256', statement).slice(0, 32)}`;

@@ -37,7 +37,7 @@ export async function writeStagedRows(
     fence,
     insertRows(relation, places, overwrite),
     [relation.id, places, ...lists.map(encodeTextArray)],
-    { prepared: true },
+    { keep: true },
   );
   return { rows: Number(written.rows), values: Number(written.values) };
 }

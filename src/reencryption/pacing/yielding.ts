@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import type pg from 'pg';
 import { journalSchema } from '../journal/journal.ts';
 import type { FenceToken } from '../journal/lease.ts';
+import { prepared } from '../postgres/prepared.ts';
 import { createBackOff } from './back-off.ts';
 
 /** Makes way for LiteLLM while it is at work, and while Postgres is slower than it was. */
@@ -41,11 +42,7 @@ export async function startYielding(
   let waitedMs = 0;
   const take = async (): Promise<void> => {
     const since = performance.now();
-    const { rows } = await sampling.query<{ others: string }>({
-      name: 'litellm_rotate_sample',
-      text: sample,
-      values: [fence.rotation, pids],
-    });
+    const { rows } = await sampling.query<{ others: string }>(prepared(sample, [fence.rotation, pids]));
     sampledAt = performance.now();
     backOff.observe({ latencyMs: sampledAt - since, others: Number(rows[0]?.others ?? 0) });
   };
