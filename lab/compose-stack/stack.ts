@@ -1,17 +1,6 @@
-import { execa } from 'execa';
+import { execa, type ResultPromise } from 'execa';
 import { randomBytes } from 'node:crypto';
-import {
-  chown,
-  cp,
-  mkdir,
-  mkdtemp,
-  readFile,
-  realpath,
-  rm,
-  stat,
-  symlink,
-  writeFile,
-} from 'node:fs/promises';
+import { chown, mkdtemp, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +8,7 @@ import { parse, stringify } from 'yaml';
 import { untilStopped } from '../cleanup.ts';
 import { canRunDocker, type Docker } from '../docker.ts';
 import { onPath } from '../child.ts';
+import { buildProject, copyComposeProject } from '../project-copies.ts';
 import { importMachineImage } from './machine-image.ts';
 import { composeOverride } from './override.ts';
 
@@ -27,13 +17,19 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 /** docker-compose.yml, up and healthy, in a copy of what a user has after the clone and init-keys.sh. */
 export interface ComposeStack {
   readonly directory: string;
-  /** What a process needs to run `docker compose` in that directory. */
-  readonly env: Readonly<Record<string, string>>;
   /** Runs `docker compose` in that directory. */
-  compose(...args: string[]): Promise<{ exitCode: number | undefined; stdout: string; stderr: string }>;
+  compose(...args: string[]): ResultPromise<ComposeOptions>;
   /** The address of a published port: `http://127.0.0.1:40000`. */
   url(service: string, port: number): Promise<string>;
   stop(): Promise<void>;
+}
+
+interface ComposeOptions {
+  readonly cwd: string;
+  readonly env: Record<string, string>;
+  readonly extendEnv: false;
+  readonly reject: false;
+  readonly all: true;
 }
 
 interface Account {
@@ -67,15 +63,8 @@ export async function startComposeStack(
   const [directory, builder] = [join(home, 'project'), join(home, 'builder')];
   const name = `litellm-rotate-${randomBytes(3).toString('hex')}`;
   const env = { ...ofMachine(), ...docker.env };
-  const compose: ComposeStack['compose'] = async (...args) => {
-    const { exitCode, stdout, stderr } = await execa('docker', ['compose', ...args], {
-      cwd: directory,
-      env,
-      extendEnv: false,
-      reject: false,
-    });
-    return { exitCode, stdout, stderr };
-  };
+  const options: ComposeOptions = { cwd: directory, env, extendEnv: false, reject: false, all: true };
+  const compose: ComposeStack['compose'] = (...args) => execa('docker', ['compose', ...args], options);
   const stop = untilStopped(
     async () => {
       await compose('down', '--volumes', '--timeout', '1');
@@ -84,7 +73,7 @@ export async function startComposeStack(
     () => undefined,
   );
   try {
-    await copyOf(directory);
+    await copyComposeProject(directory);
     await configure(join(directory, 'packaging/compose/litellm-rotate.yaml'), target);
     const user = await owner(directory);
     const socket = socketOf(docker);
@@ -92,8 +81,14 @@ export async function startComposeStack(
     const [image, workerImage] = [`${name}:1`, `${name}-worker:1`];
     await importMachineImage(docker, image);
     await importMachineImage(docker, workerImage, await lastStage());
-    const dist = await build(builder);
-    const override = await composeOverride(docker, { name, image, workerImage, socket, dist });
+    await buildProject(builder);
+    const override = await composeOverride(docker, {
+      name,
+      image,
+      workerImage,
+      socket,
+      dist: join(builder, 'dist'),
+    });
     await writeFile(join(directory, 'docker-compose.override.yml'), override);
     const up = await compose('up', '--detach', '--wait');
     if (up.exitCode !== 0) {
@@ -102,7 +97,6 @@ export async function startComposeStack(
     }
     return {
       directory,
-      env,
       compose,
       async url(service, port) {
         const { stdout } = await compose('port', service, `${port}`);
@@ -122,13 +116,6 @@ function ofMachine(): Record<string, string> {
     /^(PATH|HOME|DOCKER_(HOST|CONTEXT|CONFIG|CERT_PATH|TLS_VERIFY))$/.test(name),
   );
   return Object.fromEntries(wanted.map(([name, value]) => [name, value ?? '']));
-}
-
-async function copyOf(directory: string): Promise<void> {
-  await mkdir(directory);
-  await cp(join(root, 'docker-compose.yml'), join(directory, 'docker-compose.yml'));
-  const filter = (source: string): boolean => !source.endsWith('/compose/keys');
-  await cp(join(root, 'packaging'), join(directory, 'packaging'), { recursive: true, filter });
 }
 
 async function configure(path: string, target: Readonly<Record<string, unknown>>): Promise<void> {
@@ -171,13 +158,4 @@ async function lastStage(): Promise<string[]> {
   const lines = (await readFile(join(root, 'Dockerfile'), 'utf8')).split('\n');
   const stage = lines.slice(lines.findLastIndex((line) => line.startsWith('FROM ')));
   return stage.filter((line) => /^(WORKDIR|ENV|USER|HEALTHCHECK|ENTRYPOINT|CMD) /.test(line));
-}
-
-async function build(builder: string): Promise<string> {
-  await mkdir(builder);
-  await symlink(join(root, 'node_modules'), join(builder, 'node_modules'));
-  for (const name of ['package.json', 'tsconfig.json', 'tsconfig.build.json', 'src'])
-    await cp(join(root, name), join(builder, name), { recursive: true });
-  await execa('npm', ['run', 'build'], { cwd: builder });
-  return join(builder, 'dist');
 }

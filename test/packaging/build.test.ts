@@ -16,11 +16,11 @@ import { Client, Connection } from '@temporalio/client';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startChild, untilReady } from '../../lab/child.ts';
+import { buildProject } from '../../lab/project-copies.ts';
 import { startTemporal } from '../../lab/temporal.ts';
 import { root } from './project.ts';
 
-/** What the Dockerfile copies into the builder, and what it copies out of it. */
-const inputs = ['package.json', 'tsconfig.json', 'tsconfig.build.json', 'src'];
+/** What the Dockerfile copies out of the builder. */
 const outputs = ['package.json', 'dist'];
 
 describe('`npm run build`', () => {
@@ -32,12 +32,9 @@ describe('`npm run build`', () => {
     home = await realpath(await mkdtemp(join(tmpdir(), 'litellm-rotate-build-')));
     const builder = join(home, 'builder');
     installed = join(home, 'installed');
-    for (const directory of [builder, installed]) {
-      await mkdir(directory);
-      await symlink(join(root, 'node_modules'), join(directory, 'node_modules'));
-    }
-    for (const name of inputs) await cp(join(root, name), join(builder, name), { recursive: true });
-    await execa('npm', ['run', 'build'], { cwd: builder });
+    await buildProject(builder);
+    await mkdir(installed);
+    await symlink(join(root, 'node_modules'), join(installed, 'node_modules'));
     for (const name of outputs) await cp(join(builder, name), join(installed, name), { recursive: true });
     await rm(builder, { recursive: true });
   }, 240_000);

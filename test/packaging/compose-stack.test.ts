@@ -4,7 +4,6 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseEnv } from 'node:util';
-import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { canRunComposeStack, type ComposeStack, startComposeStack } from '../../lab/compose-stack/stack.ts';
 import { type Docker, startDocker } from '../../lab/docker.ts';
@@ -108,17 +107,7 @@ describe.skipIf(why !== undefined)('the stack that `docker compose up` started',
         await keys(),
       ];
       const { port } = new URL(await stack.url('litellm', 4000));
-      const rotation = execa(
-        'docker',
-        ['compose', 'exec', 'worker', 'node', 'dist/src/cli.js', 'rotate', 'local'],
-        {
-          cwd: stack.directory,
-          env: stack.env,
-          extendEnv: false,
-          reject: false,
-          all: true,
-        },
-      );
+      const rotation = cli('rotate', 'local');
       // Another program has the port of the stopped service, until the rotation turns round.
       const ended = new AbortController();
       const taking = takePort(Number(port), ended.signal);

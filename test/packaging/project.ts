@@ -1,9 +1,10 @@
-import { cp, mkdtemp, realpath, rm } from 'node:fs/promises';
+import { mkdtemp, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import { onTestFinished } from 'vitest';
+import { copyComposeProject } from '../../lab/project-copies.ts';
 
 /** The root of the project. */
 export const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -18,11 +19,7 @@ export async function scratchDirectory(): Promise<string> {
 /** A copy of what `docker compose` needs, as a user has it after the clone. */
 export async function composeProject(): Promise<string> {
   const directory = await scratchDirectory();
-  await cp(join(root, 'docker-compose.yml'), join(directory, 'docker-compose.yml'));
-  await cp(join(root, 'packaging'), join(directory, 'packaging'), {
-    recursive: true,
-    filter: (source) => !source.endsWith('/compose/keys'),
-  });
+  await copyComposeProject(directory);
   return directory;
 }
 
