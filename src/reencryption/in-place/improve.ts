@@ -5,22 +5,24 @@ import { startYielding } from '../pacing/yielding.ts';
 import type { Improvement, ImprovementReport } from '../port.ts';
 import { readCatalog, searched, type Relation } from '../postgres/catalog.ts';
 import type { Connections } from '../postgres/connection.ts';
+import { blockRanges } from '../postgres/block-ranges.ts';
+import { takeHorizon, writtenSince, type Horizon } from '../postgres/horizon.ts';
+import { createRelationReader } from '../postgres/relation-reader.ts';
 import { defaultPage, pages, type Row, selectCandidates, withRows } from '../postgres/scan.ts';
 import { replaceCells } from '../postgres/row-cells.ts';
-import { createSnapshots } from '../postgres/snapshots.ts';
 import type { StageOptions } from '../staging/stage.ts';
 import { type ImprovedRow, type KeyedRelation, writeImprovedRows } from './improved-rows.ts';
 import { createImprover, type Improver } from './improver.ts';
 
 /** Rows a transaction: LiteLLM may wait for as long as it holds them. */
 const defaultBatch = 50;
-const passes = 5;
-/** Before the second pass, and twice, three times, ... as long before those after it. */
+const mostPasses = 5;
+/** After a first pass that missed rows, and twice, three times, ... as long after those that follow. */
 const restMs = 500;
 
 /**
  * Seals values anew where they stand. What is done shows on the value itself, so an attempt, or a pass, goes on with what
- * is left by looking. The reader's snapshot may be old: what it read is compared when it is written.
+ * is left by looking. What was read may be old: it is compared when it is written.
  */
 export async function improve(
   connections: Connections,
@@ -38,23 +40,25 @@ export async function improve(
   await fence.assert();
   await connections.session(doing, (client) =>
     connections.session(doing, async (writer) => {
-      const reader = createSnapshots(client);
+      const reader = createRelationReader(client);
       const yielding =
         options.backOff === false ? undefined : await startYielding(writer, [client, writer], fence);
       const catalog = await readCatalog(client, connections.schema, options.extraSkippedTables ?? []);
       const keyed = searched(catalog).filter(isKeyed);
 
-      const improveRelation = async (relation: KeyedRelation): Promise<void> => {
-        const query = selectCandidates(relation, relation.columns);
-        for await (const page of pages(client, query, { size, prologue: reader.next() })) {
+      let found = 0;
+      const improveRelation = async (relation: KeyedRelation, since: Horizon | undefined): Promise<void> => {
+        const queries = rangesOf(relation, since);
+        for await (const page of pages(client, queries, { size, prologue: reader.next() })) {
           signal.throwIfAborted();
           const batch: ImprovedRow[] = [];
           for (const row of page) {
             const improved = improveRow(relation, row, improver);
             if (improved !== undefined) batch.push(improved);
           }
-          if (batch.length === 0) continue;
           await yielding?.wait(signal);
+          if (batch.length === 0) continue;
+          found += batch.length;
           const written = await writeImprovedRows(writer, fence, relation, batch);
           report.missed += batch.length - written.length;
           report.rows += written.length;
@@ -73,16 +77,27 @@ export async function improve(
         }
       };
 
+      // A row that moves while its table is read may escape a pass. What was missed need not have been written since.
+      let since: Horizon | undefined;
       do {
-        if (report.passes > 0) await setTimeout(report.passes * restMs, undefined, { signal });
+        if (report.missed > 0) await setTimeout(report.passes * restMs, undefined, { signal });
+        const horizon = await takeHorizon(writer);
         report.passes += 1;
         report.missed = 0;
-        for (const relation of await withRows(writer, keyed)) await improveRelation(relation);
-      } while (report.missed > 0 && report.passes < passes);
+        found = 0;
+        for (const relation of await withRows(writer, keyed)) await improveRelation(relation, since);
+        since = report.missed > 0 ? undefined : horizon;
+      } while (found > 0 && report.passes < mostPasses);
       await reader.end();
     }),
   );
   return report;
+}
+
+function* rangesOf(relation: KeyedRelation, since: Horizon | undefined): Generator<string> {
+  const written = since === undefined ? '' : ` and ${writtenSince(since.xid)}`;
+  for (const range of blockRanges(relation))
+    yield selectCandidates(relation, relation.columns, range + written);
 }
 
 const isKeyed = (relation: Relation): relation is KeyedRelation => relation.key !== undefined;

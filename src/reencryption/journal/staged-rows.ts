@@ -14,7 +14,10 @@ export interface StagedRow {
   readonly sealed: number;
 }
 
-/** Writes staged rows and the relation's progress, all or nothing, unless a newer attempt has taken over. */
+/**
+ * Writes staged rows and the relation's progress, all or nothing, unless a newer attempt has taken over. Rows that are
+ * staged already are passed over, or overwritten; those that are passed over are not counted.
+ */
 export async function writeStagedRows(
   client: pg.ClientBase,
   fence: FenceToken,
@@ -47,16 +50,15 @@ function insertRows(relation: StagedRelation, used: readonly number[], overwrite
   const names = ['sealed', ...keyNames, ...used.flatMap((at) => [`b${at}`, `a${at}`])];
   const side = (letter: string): string =>
     `array[${Array.from({ length: relation.width }, (_, at) => (used.includes(at + 1) ? `${letter}${at + 1}` : 'null')).join(', ')}]::text[]`;
-  const conflict = overwrite
-    ? `on conflict (relation_id, key)
-        do update set before = excluded.before, after = excluded.after, sealed = excluded.sealed`
-    : '';
+  const onConflict = overwrite
+    ? 'do update set before = excluded.before, after = excluded.after, sealed = excluded.sealed'
+    : 'do nothing';
   return `
     with ${fenceRow}, inserted as (
       insert into ${journalSchema}.staged as s (relation_id, key, before, after, sealed)
       select $3, array[${keyNames.join(', ')}], ${side('b')}, ${side('a')}, sealed::int
       from fence, unnest(${names.map((_, at) => `$${at + 5}::text[]`).join(', ')}) as u (${names.join(', ')})
-      ${conflict}
+      on conflict (relation_id, key) ${onConflict}
       returning sealed
     ), total as (
       select count(*) as rows, coalesce(sum(sealed), 0) as sealed from inserted

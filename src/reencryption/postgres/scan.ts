@@ -79,33 +79,38 @@ export interface PageSize {
 export const defaultPage: PageSize = { rows: 250, bytes: 128 * 1024 };
 
 /**
- * Reads a query page by page through a server-side cursor; the next page is under way while the caller works on this
- * one. Must run within a transaction, which closes the cursor: to do it here would cost each table a round trip.
- * `prologue` is sent in the same round trip, before the cursor is declared.
+ * Reads a query page by page through a server-side cursor, or several, one after the other; the next page is under way
+ * while the caller works on this one. Must run within a transaction, which closes the last cursor: to do it here would
+ * cost each table a round trip. `prologue` is sent in the same round trip, before the first cursor is declared.
  */
 export async function* pages(
   client: pg.ClientBase,
-  query: string,
+  query: string | Iterable<string>,
   { size = defaultPage, prologue = '' }: { size?: PageSize; prologue?: string } = {},
 ): AsyncGenerator<readonly Row[]> {
   const name = `scan_${(cursors += 1)}`;
-  let wanted = Math.min(size.rows, 100);
-  const first = `${prologue}declare ${name} no scroll cursor for ${query}; fetch ${wanted} from ${name}`;
-  let asked = wanted;
-  let pending = fetchRows(client, first);
+  const queries = (typeof query === 'string' ? [query] : query)[Symbol.iterator]();
+  let asked = Math.min(size.rows, 100);
+  const fetch = (): string => `fetch ${asked} from ${name}`;
+  const nextCursor = (): string | undefined => {
+    const next = queries.next();
+    return next.done === true ? undefined : `declare ${name} no scroll cursor for ${next.value}; ${fetch()}`;
+  };
+  let pending = fetchRows(client, `${prologue}${nextCursor()}`);
   for (;;) {
     const rows = await pending;
-    if (rows.length < asked) {
+    const ended = rows.length < asked;
+    asked = nextSize(rows, size);
+    const cursor = ended ? nextCursor() : undefined;
+    if (ended && cursor === undefined) {
       if (rows.length > 0) yield rows;
-      break;
+      return;
     }
-    wanted = nextSize(rows, size);
-    asked = wanted;
-    pending = fetchRows(client, `fetch ${wanted} from ${name}`);
+    pending = fetchRows(client, cursor === undefined ? fetch() : `close ${name}; ${cursor}`);
     pending.catch(() => undefined); // when the caller stops early, its own error is the one that counts
     // node-postgres writes to the socket only when the event loop turns: without this nothing overlaps.
     await setImmediate();
-    yield rows;
+    if (rows.length > 0) yield rows;
   }
 }
 

@@ -4,7 +4,8 @@ import { fenceRow, isFenced, queryFenced } from '../journal/fenced-statement.ts'
 import type { FenceToken } from '../journal/lease.ts';
 import { countLeft } from '../journal/staged-rows.ts';
 import type { StagedRelation } from '../journal/staged-relation.ts';
-import type { Snapshots } from '../postgres/snapshots.ts';
+import { takeHorizon } from '../postgres/horizon.ts';
+import type { RelationReader } from '../postgres/relation-reader.ts';
 import type { Reseal } from '../values/reseal.ts';
 import { changedRelations, refreshChanged } from './changed-rows.ts';
 import type { Direction } from './direction.ts';
@@ -17,7 +18,7 @@ const fewRows = 100;
 const mostRounds = 4;
 
 export interface CatchUp {
-  readonly reader: Snapshots;
+  readonly reader: RelationReader;
   /** A session whose statements commit by themselves. */
   readonly writer: pg.ClientBase;
   readonly staging: StagingWriter;
@@ -50,10 +51,7 @@ async function lookAgain(
     except: null,
   };
   // Before anything is read: a transaction that is in progress now may write what this look does not see.
-  const { horizon, xid } = (await writer.query<{ horizon: string; xid: string }>(takeHorizon)).rows[0] as {
-    horizon: string;
-    xid: string;
-  };
+  const { full: horizon, xid } = await takeHorizon(writer);
   const changed = await changedRelations(reader.client, relations, direction);
   let found = 0;
   const next: StagedRelation[] = [];
@@ -88,10 +86,6 @@ async function lookAgain(
   await queryFenced(writer, fence, moveAll, [horizon, unchanged]);
   return { found, next };
 }
-
-const takeHorizon = `
-  select h::text as horizon, (h % 4294967296)::text as xid
-  from (select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as h) as taken`;
 
 const moveAll = `
   with ${fenceRow}, moved as (

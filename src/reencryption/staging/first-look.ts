@@ -4,8 +4,9 @@ import { journalSchema } from '../journal/journal.ts';
 import type { FenceToken } from '../journal/lease.ts';
 import type { StagedRelation } from '../journal/staged-relation.ts';
 import { finishRelations, type StagedRow } from '../journal/staged-rows.ts';
+import { blockRanges } from '../postgres/block-ranges.ts';
 import { pages, selectCandidates, withRows, type PageSize } from '../postgres/scan.ts';
-import type { Snapshots } from '../postgres/snapshots.ts';
+import type { RelationReader } from '../postgres/relation-reader.ts';
 import type { Reseal } from '../values/reseal.ts';
 import { resealRow } from './reseal-row.ts';
 import { isStagedFor } from './row-conditions.ts';
@@ -15,8 +16,7 @@ import type { StagingWriter } from './staging-writer.ts';
 const rowsBetweenTurns = 32;
 
 export interface FirstLook {
-  /** A snapshot of its own for every relation. */
-  readonly readers: readonly [Snapshots, Snapshots];
+  readonly readers: readonly [RelationReader, RelationReader];
   /** A session whose statements commit by themselves. */
   readonly writer: pg.ClientBase;
   readonly staging: StagingWriter;
@@ -38,10 +38,10 @@ export async function lookAtUnfinished(
   const occupied = await withRows(writer, unfinished);
   const empty = unfinished.filter((relation) => !occupied.includes(relation));
 
-  const stageRelation = async (reader: Snapshots, relation: StagedRelation): Promise<void> => {
+  const stageRelation = async (reader: RelationReader, relation: StagedRelation): Promise<void> => {
     let last: Promise<void> | undefined;
-    const query = notYetStaged(relation);
-    for await (const page of pages(reader.client, query, { size, prologue: reader.next() })) {
+    const queries = notYetStaged(relation);
+    for await (const page of pages(reader.client, queries, { size, prologue: reader.next() })) {
       const batch: StagedRow[] = [];
       for (const [at, row] of page.entries()) {
         if (at % rowsBetweenTurns === 0) await setImmediate();
@@ -61,7 +61,7 @@ export async function lookAtUnfinished(
   // Two readers, the largest relations first: while the server passes over rows of one that hold nothing, there is
   // another one to work on. One writer, so that LiteLLM meets one commit of ours at a time.
   const queue = occupied.toSorted((a, b) => b.bytes - a.bytes);
-  const read = async (reader: Snapshots): Promise<void> => {
+  const read = async (reader: RelationReader): Promise<void> => {
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       stop.throwIfAborted();
       await stageRelation(reader, next);
@@ -75,10 +75,16 @@ export async function lookAtUnfinished(
   if (empty.length > 0) await finishRelations(writer, fence, empty);
 }
 
-/** Rows that an earlier attempt has staged are passed over; whether they changed since is for the swap to see. */
-function notYetStaged(relation: StagedRelation): string {
-  const candidates = selectCandidates(relation, relation.columns);
-  if (relation.rows === 0) return candidates;
-  return `select r.* from (${candidates}) as r
-    where not exists (select 1 from ${journalSchema}.staged as s where ${isStagedFor(relation)})`;
+/**
+ * Range by range. A row that moves from one to another while they are read was written since the relation's horizon, as
+ * has a row that an earlier attempt staged and that changed: to look at them again is for the end of stage, and the swap.
+ */
+function* notYetStaged(relation: StagedRelation): Generator<string> {
+  for (const range of blockRanges(relation)) {
+    const candidates = selectCandidates(relation, relation.columns, range);
+    yield relation.rows === 0
+      ? candidates
+      : `select r.* from (${candidates}) as r
+          where not exists (select 1 from ${journalSchema}.staged as s where ${isStagedFor(relation)})`;
+  }
 }

@@ -1,5 +1,6 @@
 import type { StagedRelation } from '../journal/staged-relation.ts';
 import { quote } from '../postgres/catalog.ts';
+import { writtenSince } from '../postgres/horizon.ts';
 import type { Direction } from './direction.ts';
 
 /** Conditions of SQL on a row `a` of a relation and its staged row `s`. */
@@ -28,6 +29,6 @@ export function isChanged(
   { horizon, except }: Pick<Direction, 'horizon' | 'except'>,
 ): string {
   const since = horizon(relation);
-  const young = since === null ? 'true' : `age(a.xmin) <= age('${since}'::xid)`;
+  const young = since === null ? 'true' : writtenSince(since);
   return `(${except === null ? young : `${young} and a.xmin <> '${except}'::xid`})`;
 }

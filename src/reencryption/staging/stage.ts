@@ -8,8 +8,8 @@ import { startYielding } from '../pacing/yielding.ts';
 import type { Transition } from '../port.ts';
 import { readCatalog, searched } from '../postgres/catalog.ts';
 import { inTransaction, type Connections } from '../postgres/connection.ts';
+import { createRelationReader } from '../postgres/relation-reader.ts';
 import { defaultPage } from '../postgres/scan.ts';
-import { createSnapshots } from '../postgres/snapshots.ts';
 import { createReseal } from '../values/reseal.ts';
 import { catchUp } from './catch-up.ts';
 import { lookAtUnfinished } from './first-look.ts';
@@ -30,8 +30,8 @@ export interface StageOptions {
 }
 
 /**
- * Computes every new ciphertext beside the old one, in the journal; LiteLLM's tables are only read, each in a snapshot
- * of its own. An attempt continues where the last one stopped: finished tables are not read again, and rows that are
+ * Computes every new ciphertext beside the old one, in the journal; LiteLLM's tables are only read, in
+ * short snapshots. An attempt continues where the last one stopped: finished tables are not read again, and rows that are
  * staged are not opened again. Then it catches up with what LiteLLM has written in the meantime; on a journal that is
  * complete it does only that. What changes from there on is the swap's to find.
  */
@@ -49,7 +49,7 @@ export async function stage(
   const staged = await lend((first) =>
     lend((second) =>
       lend(async (writer) => {
-        const readers = [createSnapshots(first), createSnapshots(second)] as const;
+        const readers = [createRelationReader(first), createRelationReader(second)] as const;
         const found = searched(
           await readCatalog(writer, connections.schema, options.extraSkippedTables ?? []),
         );
