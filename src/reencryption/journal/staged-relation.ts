@@ -22,6 +22,8 @@ export interface StagedRelation extends Omit<Relation, 'key' | 'columns'> {
   readonly done: boolean;
   /** Rows that no transaction from here on (a 32-bit transaction id) has written are as they were looked at; null: look at all. */
   readonly horizon: string | null;
+  /** The same of the look that is under way. */
+  readonly pendingHorizon: string | null;
   readonly rows: number;
   readonly sealed: number;
   /** Places of the columns in which anything is carried over. */
@@ -59,7 +61,8 @@ const lookAgain = `
   update ${journalSchema}.staged_relation
   set columns = $2, relation_oid = $3, keys = $4, done = false,
     horizon = pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-  where id = $1`;
+  where id = $1
+  returning (horizon % 4294967296)::text as horizon`;
 const totals = `
   select coalesce(sum(rows), 0) as rows, coalesce(sum(sealed), 0) as values
   from ${journalSchema}.staged_relation where id = any ($1::int[])`;
@@ -115,7 +118,11 @@ async function align(
   const places = [...row.columns, ...described.filter((column) => !row.columns.includes(column))];
   const same =
     places.length === row.columns.length && Number(row.relation_oid) === relation.oid && row.keys === keys;
-  if (!same) await client.query(lookAgain, [row.id, places, relation.oid, keys]);
+  const looking = same
+    ? row
+    : (await client.query<{ horizon: string }>(lookAgain, [row.id, places, relation.oid, keys])).rows[0];
+  const horizon = !same || row.usable ? (looking?.horizon ?? null) : null;
+  const done = row.done && same;
   return {
     ...relation,
     key: relation.key as readonly KeyColumn[],
@@ -125,8 +132,9 @@ async function align(
       at: places.indexOf(described[at] as string) + 1,
     })),
     width: places.length,
-    done: row.done && same,
-    horizon: row.done && same && row.usable ? row.horizon : null,
+    done,
+    horizon: done ? horizon : null,
+    pendingHorizon: done ? null : horizon,
     rows: Number(row.rows),
     sealed: Number(row.sealed),
     touched: row.touched,

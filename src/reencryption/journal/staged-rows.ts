@@ -14,10 +14,7 @@ export interface StagedRow {
   readonly sealed: number;
 }
 
-/**
- * Writes staged rows and the relation's progress, all or nothing, unless a newer attempt has taken over. Rows that are
- * staged already are passed over, or overwritten; those that are passed over are not counted.
- */
+/** Writes staged rows and the relation's progress, all or nothing, unless a newer attempt has taken over. */
 export async function writeStagedRows(
   client: pg.ClientBase,
   fence: FenceToken,
@@ -50,15 +47,16 @@ function insertRows(relation: StagedRelation, used: readonly number[], overwrite
   const names = ['sealed', ...keyNames, ...used.flatMap((at) => [`b${at}`, `a${at}`])];
   const side = (letter: string): string =>
     `array[${Array.from({ length: relation.width }, (_, at) => (used.includes(at + 1) ? `${letter}${at + 1}` : 'null')).join(', ')}]::text[]`;
-  const onConflict = overwrite
-    ? 'do update set before = excluded.before, after = excluded.after, sealed = excluded.sealed'
-    : 'do nothing';
+  const conflict = overwrite
+    ? `on conflict (relation_id, key)
+        do update set before = excluded.before, after = excluded.after, sealed = excluded.sealed`
+    : '';
   return `
     with ${fenceRow}, inserted as (
       insert into ${journalSchema}.staged as s (relation_id, key, before, after, sealed)
       select $3, array[${keyNames.join(', ')}], ${side('b')}, ${side('a')}, sealed::int
       from fence, unnest(${names.map((_, at) => `$${at + 5}::text[]`).join(', ')}) as u (${names.join(', ')})
-      on conflict (relation_id, key) ${onConflict}
+      ${conflict}
       returning sealed
     ), total as (
       select count(*) as rows, coalesce(sum(sealed), 0) as sealed from inserted

@@ -11,8 +11,8 @@ const targetMs = 250;
  * snapshots. While a snapshot is held, Postgres keeps every version of every row that LiteLLM updates, and each of its
  * queries for such a row passes all of them.
  *
- * A row that is updated meanwhile may move from a range that is yet to come to one that is done. To be read in one
- * transaction, or places may change altogether. Ranges are read as such since Postgres 14 (release notes, "TID range").
+ * A row that is updated meanwhile may move from a range that is yet to come to one that is done, or the other way. To be
+ * read in one transaction, or places may change altogether. Ranges are read as such since Postgres 14 (release notes, "TID range").
  *
  * @param now in ms, from a clock that does not jump
  */

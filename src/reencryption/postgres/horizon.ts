@@ -18,4 +18,4 @@ export async function takeHorizon(client: pg.ClientBase): Promise<Horizon> {
 }
 
 /** A condition on a row `a`: a transaction from the horizon on has written it. True until 2^31 transactions later. */
-export const writtenSince = (xid: string): string => `age(a.xmin) <= age('${xid}'::xid)`;
+export const writtenSince = (xid: string): string => `(age(a.xmin) <= age('${xid}'::xid))`;

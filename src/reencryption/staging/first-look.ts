@@ -5,6 +5,7 @@ import type { FenceToken } from '../journal/lease.ts';
 import type { StagedRelation } from '../journal/staged-relation.ts';
 import { finishRelations, type StagedRow } from '../journal/staged-rows.ts';
 import { blockRanges } from '../postgres/block-ranges.ts';
+import { writtenSince } from '../postgres/horizon.ts';
 import { pages, selectCandidates, withRows, type PageSize } from '../postgres/scan.ts';
 import type { RelationReader } from '../postgres/relation-reader.ts';
 import type { Reseal } from '../values/reseal.ts';
@@ -76,13 +77,17 @@ export async function lookAtUnfinished(
 }
 
 /**
- * Range by range. A row that moves from one to another while they are read was written since the relation's horizon, as
- * has a row that an earlier attempt staged and that changed: to look at them again is for the end of stage, and the swap.
+ * What is older than the relation's horizon, range by range: so each row is found at most once, though what is younger may
+ * move from one range to another while they are read. Rows that an earlier attempt has staged are passed over. To look at
+ * whatever has changed since is for the end of stage, and for the swap.
  */
 function* notYetStaged(relation: StagedRelation): Generator<string> {
-  for (const range of blockRanges(relation)) {
-    const candidates = selectCandidates(relation, relation.columns, range);
-    yield relation.rows === 0
+  const { columns, rows, pendingHorizon } = relation;
+  const ranges = pendingHorizon === null ? ['true'] : blockRanges(relation);
+  for (const range of ranges) {
+    const older = pendingHorizon === null ? '' : ` and not ${writtenSince(pendingHorizon)}`;
+    const candidates = selectCandidates(relation, columns, range + older);
+    yield rows === 0
       ? candidates
       : `select r.* from (${candidates}) as r
           where not exists (select 1 from ${journalSchema}.staged as s where ${isStagedFor(relation)})`;
