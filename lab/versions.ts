@@ -6,12 +6,10 @@ export const versions = {
   embeddedPostgres: '15.18.0-beta.17',
   /**
    * The newest LiteLLM whose whole set of pinned requirements could be installed from the index that this was written
-   * against: 1.106.3 to 1.109.1 ask for `certifi>=2026.10.19`, 1.109.1 also for `litellm-proxy-extras==0.4.113`, and the
-   * index had neither. Its re-encryption code (`proxy/db/master_key_migration.py`) is byte-identical in 1.109.1.
+   * against: 1.108.8 to 1.110.2 pin a `litellm-enterprise`, a `litellm-proxy-extras` or, from 1.110.0, a `litellm-proxy`
+   * that the index did not have. LITELLM_ROTATE_LAB_LITELLM names another one; see `install.ts`.
    */
-  litellm: '1.106.2',
-  /** Holds the migrations; LiteLLM pins it exactly. */
-  litellmProxyExtras: '0.4.108',
+  litellm: process.env.LITELLM_ROTATE_LAB_LITELLM || '1.108.7',
   /** LiteLLM reaches into private fields of this very version of prisma-client-py (0.15.0 breaks it). */
   prismaPython: '0.11.0',
   /** What prisma-client-py 0.11.0 pins (`prisma/_config.py`). */

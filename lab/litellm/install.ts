@@ -22,6 +22,7 @@ export interface LiteLLMInstall {
 }
 
 const here = dirname(fileURLToPath(import.meta.url));
+/** Pins one version of LiteLLM with everything that it needs; another one gets what pip chooses. */
 const constraints = join(here, 'constraints.txt');
 const slimClient = join(here, 'slim-client.py');
 
@@ -47,9 +48,7 @@ export async function ensureLiteLLM(): Promise<LiteLLMInstall> {
 /** A digest of what goes into the install beside the version: another recipe is another install. */
 async function recipe(): Promise<string> {
   const files = (await readdir(join(here, 'engine'))).sort().map((name) => join(here, 'engine', name));
-  const digest = createHash('sha256').update(
-    [versions.litellmProxyExtras, versions.prismaPython, versions.prismaCli].join(),
-  );
+  const digest = createHash('sha256').update([versions.prismaPython, versions.prismaCli].join());
   for (const file of [constraints, slimClient, ...files]) digest.update(await readFile(file));
   return digest.digest('hex').slice(0, 8);
 }
@@ -83,20 +82,16 @@ async function build(directory: string): Promise<void> {
 async function installPython(directory: string, python: string): Promise<void> {
   const venv = join(directory, 'venv');
   await execa(python, ['-m', 'venv', venv]);
-  const wanted = [
-    `litellm[proxy]==${versions.litellm}`,
-    `litellm-proxy-extras==${versions.litellmProxyExtras}`,
-    `prisma==${versions.prismaPython}`,
-  ];
+  const pinned = (await readFile(constraints, 'utf8')).includes(`\nlitellm==${versions.litellm}\n`);
   await execa(join(venv, 'bin/python'), [
     '-m',
     'pip',
     'install',
     '-q',
     '--disable-pip-version-check',
-    '-c',
-    constraints,
-    ...wanted,
+    ...(pinned ? ['-c', constraints] : []),
+    `litellm[proxy]==${versions.litellm}`,
+    `prisma==${versions.prismaPython}`,
   ]);
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import sodium, { ready } from 'libsodium-wrappers';
+import type { Client } from 'pg';
 import { withClient } from '../postgres.ts';
 
 /**
@@ -40,7 +41,7 @@ export async function insertLicensedRows(
     refresh_token: secret('refresh'),
     issuer: 'https://idp.example.invalid',
   };
-  const rows: readonly (readonly [sql: string, ...values: string[]])[] = [
+  const rows: (readonly [sql: string, ...values: string[]])[] = [
     [
       'insert into "LiteLLM_ConfigOverrides" (config_type, config_value, updated_at) values ($1, $2, now())',
       'hashicorp_vault',
@@ -88,6 +89,19 @@ export async function insertLicensedRows(
     ],
   ];
   await withClient(databaseUrl, async (client) => {
+    // New after 1.106; what `connect_user_provider_credential` stores at the end of GitHub's device flow.
+    if (await hasTable(client, 'LiteLLM_UserProviderCredentials')) {
+      rows.push([
+        `insert into "LiteLLM_UserProviderCredentials" (id, user_id, credential_name, provider, credential_b64)
+         values ('connection-1', 'user-1', 'copilot', 'github_copilot', $1)`,
+        await seal(JSON.stringify({ access_token: secret('copilot'), github_login: 'user-1' })),
+      ]);
+    }
     for (const [sql, ...values] of rows) await client.query(sql, values);
   });
+}
+
+async function hasTable(client: Client, name: string): Promise<boolean> {
+  const { rows } = await client.query('select 1 from pg_tables where tablename = $1', [name]);
+  return rows.length > 0;
 }

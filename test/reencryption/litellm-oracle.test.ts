@@ -93,6 +93,12 @@ test("LiteLLM's own re-encryption of a copy gives the same plaintexts in the sam
   );
   for (const [place] of left)
     expect({ place, label: ours.get(place)?.label }).toEqual({ place, label: to.label });
+  // A table that LiteLLM seals into since 1.107, and that its own list has not got (`_SECRET_COLUMNS`, up to 1.110.2).
+  const connection = 'LiteLLM_UserProviderCredentials / connection-1 / credential_b64 / ';
+  if (theirs.has(connection)) {
+    expect(theirs.get(connection)?.label).toBe(from.label);
+    expect(ours.get(connection)?.label).toBe(to.label);
+  }
 }, 300_000);
 
 test('a copy upgraded in place to v2 is to LiteLLM the same: its re-encryption opens every value that it opened before', async () => {
