@@ -39,13 +39,15 @@ export interface RehearsalOptions {
 /**
  * What keeps a spare LiteLLM to itself, where the configuration does not say otherwise. Its models are in the database;
  * it asks no provider for the state of batches, and tells nobody that it runs.
- * Source: LiteLLM 1.106.2, proxy/proxy_server.py and constants.py.
+ * Source: LiteLLM 1.106.2 and 1.110.2, proxy/proxy_server.py and constants.py; since 1.107, proxy/telemetry/settings.py
+ * (`LITELLM_TELEMETRY_DISABLED` overrules groups and endpoint of its own telemetry, wherever they are set).
  */
 const quiet = {
   STORE_MODEL_IN_DB: 'True',
   PROXY_BATCH_POLLING_ENABLED: 'false',
   LITELLM_KEY_ROTATION_ENABLED: 'false',
   LITELLM_TELEMETRY: 'False',
+  LITELLM_TELEMETRY_DISABLED: 'true',
   LITELLM_LOCAL_MODEL_COST_MAP: 'True',
   DISABLE_ADMIN_UI: 'True',
 };

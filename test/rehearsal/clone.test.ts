@@ -215,14 +215,15 @@ describe('the clone', () => {
   });
 
   test('loses the settings by which LiteLLM reaches out, and nothing else', async () => {
-    const { workerUrl, close } = await source();
+    const { client, workerUrl, close } = await source();
+    await client.query(`insert into "LiteLLM_Config" values ('telemetry_settings', '{}')`);
     const rehearsal = rehearsalOf(workerUrl);
     await rehearsal.clone(fenceOf('r8'), never);
     const before = await onClone('r8', (clone) => dump(clone));
     await rehearsal.quieten('r8');
     await rehearsal.quieten('r8');
     const after = await onClone('r8', (clone) => dump(clone));
-    expect(before['LiteLLM_Config']).toHaveLength(2);
+    expect(before['LiteLLM_Config']).toHaveLength(3);
     expect(after['LiteLLM_Config']).toEqual([expect.stringContaining('in_a_string')]);
     expect({ ...after, LiteLLM_Config: [] }).toEqual({ ...before, LiteLLM_Config: [] });
     await rehearsal.destroy('r8');
@@ -273,6 +274,7 @@ describe('the spare LiteLLM', () => {
       LITELLM_SALT_KEY: keys.salt.reveal(),
       DATABASE_URL: workerUrl.replace(/[^/]+$/, 'litellm_rotate_rehearsal_r9'),
       SOMETHING: 'else',
+      LITELLM_TELEMETRY_DISABLED: 'true',
     });
     expect(environment).not.toHaveProperty('VITEST');
     expect(await readFile(`${given}.args`, 'utf8')).toBe(`--port ${port}`);
