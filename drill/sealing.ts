@@ -9,7 +9,7 @@ export type Format = 'legacy' | 'v2';
 const v2Prefix = 'v2:gcm:';
 
 /*
- * Written from LiteLLM's encrypt_decrypt_utils.py (1.106.2) alone: the drill's word about what a key opens must not be
+ * Written from LiteLLM's encrypt_decrypt_utils.py (1.110.2) alone: the drill's word about what a key opens must not be
  * the word of the code that it is about.
  */
 

@@ -110,7 +110,7 @@ const target = z.strictObject({
     readinessPath: text.startsWith('/').optional(),
     modelsPath: text.startsWith('/').optional(),
     readyTimeout: duration.default(180_000),
-    /** v3 is in no release of LiteLLM up to 1.109.1. */
+    /** v3 is in no release of LiteLLM up to 1.110.2. */
     readsFormats: z
       .array(
         z.enum(['legacy', 'v2', 'v3'], { error: 'expected formats that LiteLLM reads: legacy, v2 or v3' }),

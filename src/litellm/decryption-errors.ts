@@ -2,7 +2,7 @@ import { looksSealed } from './sealed-text.ts';
 
 /**
  * What LiteLLM logs, at level WARNING or above, when a stored value does not open.
- * Source: LiteLLM 1.109.1, under litellm/proxy: common_utils/encrypt_decrypt_utils.py (`decrypt_value_helper`,
+ * Source: LiteLLM 1.110.2, under litellm/proxy: common_utils/encrypt_decrypt_utils.py (`decrypt_value_helper`,
  * `decode_secret_map`), mcp_server/db.py, guardrails/guardrail_registry.py, search_endpoints/search_tool_registry.py,
  * spend_tracking/cloudzero_endpoints.py and vantage_endpoints.py.
  */
@@ -20,7 +20,7 @@ const messages = [
 /**
  * Names under which LiteLLM opens what a *client* sends: tokens of before the rotation, or of nobody. They end with the
  * previous salt key and say nothing about the stored values, and anybody could send one to make a rotation roll back.
- * Source: LiteLLM 1.109.1, under litellm/proxy: realtime_endpoints/endpoints.py, mcp_server/discoverable_endpoints.py,
+ * Source: LiteLLM 1.110.2, under litellm/proxy: realtime_endpoints/endpoints.py, mcp_server/discoverable_endpoints.py,
  * mcp_server/gateway_dcr_flow.py.
  */
 const heldByClients = [
@@ -41,7 +41,8 @@ const debugLevel = /:DEBUG:|"level":\s*"DEBUG"/;
 /**
  * A model whose parameters do not open goes without any of the messages above, at the default level: the router is given
  * ciphertext in the place of the provider's model, and drops it.
- * Source: a 1.106.2 proxy started with another salt key; litellm/router.py (`Error upserting deployment`).
+ * Source: a 1.106.2 proxy started with another salt key; litellm/router.py (`Error upserting deployment`), since 1.110
+ * litellm/router_rust/surface/registry.py.
  */
 const droppedModel = /Error upserting deployment .*You passed model=([^\s'"]+)/;
 

@@ -7,7 +7,7 @@ import { Secret } from '../rotation/secret.ts';
  *
  * LiteLLM seals with the salt key as the environment gave it to the process: an empty one counts as set, and a CR, a
  * newline or quotes that a loader left on the line make another key.
- * Source: LiteLLM 1.109.1, `get_salt_key` in proxy/common_utils/encrypt_decrypt_utils.py.
+ * Source: LiteLLM 1.110.2, `get_salt_key` in proxy/common_utils/encrypt_decrypt_utils.py.
  */
 export function knownKeys({ master, salt }: KeyPair, extra: readonly NamedKey[] = []): NamedKey[] {
   const current: NamedKey[] = [

@@ -5,13 +5,13 @@ import type { SealedFormat, SealedMarker, SealedShape } from './sealed-value.ts'
 
 /**
  * What stands in front of a value of each format; a legacy value has no prefix.
- * Source: LiteLLM 1.109.1, proxy/common_utils/encrypt_decrypt_utils.py, `V2_GCM_PREFIX`.
+ * Source: LiteLLM 1.110.2, proxy/common_utils/encrypt_decrypt_utils.py, `V2_GCM_PREFIX`.
  */
 export const formatPrefixes = { legacy: '', v2: 'v2:gcm:', v3: 'v3:gcm:' } as const;
 
 /**
  * Markers that LiteLLM takes off before it opens a value.
- * Source: LiteLLM 1.109.1, `CALLBACK_VAR_ENCRYPTED_PREFIX` in proxy/common_utils/callback_utils.py;
+ * Source: LiteLLM 1.110.2, `CALLBACK_VAR_ENCRYPTED_PREFIX` in proxy/common_utils/callback_utils.py;
  * `_decrypt_response_id` in proxy/hooks/responses_id_security.py.
  */
 const markers = ['litellm_enc::', 'resp_'] as const satisfies readonly SealedMarker[];

@@ -12,7 +12,7 @@ export interface TokenForms {
 /**
  * The forms of a key in the table of virtual keys. A released LiteLLM writes no row for its master key any more; where
  * an older one left it, the row keeps the previous master key's name and must move with it.
- * Source: LiteLLM 1.109.1, `hash_token` in proxy/_types.py.
+ * Source: LiteLLM 1.110.2, `hash_token` in proxy/utils.py.
  */
 export function tokenForms(key: Secret): TokenForms {
   return { plain: key, sha256: createHash('sha256').update(key.reveal(), 'utf8').digest('hex') };

@@ -24,7 +24,7 @@ export interface NamedKey {
 
 /**
  * The key that seals stored values: the salt key if there is one, else the master key.
- * Source: LiteLLM, `get_salt_key` in proxy/common_utils/encrypt_decrypt_utils.py (1.109).
+ * Source: LiteLLM, `get_salt_key` in proxy/common_utils/encrypt_decrypt_utils.py (1.110.2).
  */
 export function signingKey(pair: KeyPair): Secret {
   return pair.salt ?? pair.master;

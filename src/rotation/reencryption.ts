@@ -130,7 +130,7 @@ export function unreadableFormat(
 ): string | undefined {
   if (upgradeFormat === null || readsFormats.includes(upgradeFormat)) return undefined;
   const unreleased =
-    upgradeFormat === 'v3' ? '; no release of LiteLLM up to 1.109.1 reads v3 and would lose every value' : '';
+    upgradeFormat === 'v3' ? '; no release of LiteLLM up to 1.110.2 reads v3 and would lose every value' : '';
   return (
     `found that LiteLLM of ${target} reads ${readsFormats.join(', ')}; expected ${upgradeFormat} among them${unreleased}; ` +
     `nothing was changed; if every LiteLLM on this database reads ${upgradeFormat}, add it to proxy.readsFormats of ${target} in the worker's configuration`

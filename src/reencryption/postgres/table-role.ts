@@ -8,7 +8,7 @@ export type SkippedRole = 'request log' | 'usage counter' | 'excluded by configu
  * Tables of LiteLLM's that grow with every request and hold no setting: they can have 10^8 rows. Told by what they are
  * called for, so that the next `LiteLLM_Daily...` is recognised, too. Sealed values in them are ids that clients hold
  * (`resp_` in request_id), which a rotation cannot carry over.
- * Source: LiteLLM 1.109.1, schema.prisma.
+ * Source: LiteLLM 1.106.2, 1.108.7 and 1.110.2, schema.prisma.
  */
 const roles: readonly { readonly role: SkippedRole; readonly name: RegExp }[] = [
   { role: 'request log', name: /^LiteLLM_(SpendLog|ErrorLog)/ },
