@@ -69,7 +69,14 @@ test('every value that LiteLLM stored is found, and ours leaves none behind', as
 
   const after = await valuesOf(postgres.url('ours'));
   const clientIds = inventory.lines.filter(({ remark }) => remark === 'not carried over');
-  expect(after.filter((line) => line.startsWith(`${from.label}:`))).toHaveLength(
+  const left = [...(await withClient(postgres.url('ours'), placed))]
+    .filter(([, { label }]) => label === from.label)
+    .map(([place]) => place);
+  // A spend log's delivery (since 1.110) has its id once more in json, where it is not counted.
+  expect(
+    left.filter((place) => !/ \/ (request_id \/ |accounting_payload \/ \.request_id)$/.test(place)),
+  ).toEqual([]);
+  expect(left.filter((place) => place.endsWith(' / request_id / '))).toHaveLength(
     clientIds.reduce((sum, { values }) => sum + values, 0),
   );
   expect(after.filter((line) => line.startsWith(`${to.label}:`))).toHaveLength(inventory.values);
