@@ -41,7 +41,7 @@ const debugLevel = /:DEBUG:|"level":\s*"DEBUG"/;
 /**
  * A model whose parameters do not open goes without any of the messages above, at the default level: the router is given
  * ciphertext in the place of the provider's model, and drops it.
- * Source: a 1.106.2 proxy started with another salt key; litellm/router.py (`Error upserting deployment`), since 1.110
+ * Source: a 1.106.2 and a 1.110.2 proxy, started with another salt key; litellm/router.py (`Error upserting deployment`), since 1.110
  * litellm/router_rust/surface/registry.py.
  */
 const droppedModel = /Error upserting deployment .*You passed model=([^\s'"]+)/;

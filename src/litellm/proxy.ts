@@ -11,7 +11,7 @@ const defaultPaths: ProxyPaths = {
   authenticated: '/v1/models',
 };
 
-/** Sources of the routes and answers: LiteLLM 1.106.2 and 1.108.7, seen on a real proxy; 1.110.2, litellm/proxy. */
+/** Sources of the routes and answers: LiteLLM 1.106.2, 1.108.7 and 1.110.2, seen on a real proxy and in litellm/proxy. */
 export function createProxy({ url, timeoutMs = 15_000, paths: given }: ProxyOptions): Proxy {
   const address = parseAddress(url);
   const base = address.origin + address.pathname.replace(/\/+$/, '');

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { findDecryptionErrors } from '../../src/litellm/decryption-errors.ts';
 
-/** Lines as LiteLLM 1.106.2 and 1.109.1 print them. */
+/** Lines as LiteLLM 1.106.2 and 1.110.2 print them. */
 const errors = [
   '03:27:24 - LiteLLM Proxy:ERROR: encrypt_decrypt_utils.py:213 - Error decrypting value for key: api_key, Did your master_key/salt key change recently? ',
   '{"message": "Error decrypting value for key: model, Did your master_key/salt key change recently? \\nError: Decryption failed", "level": "ERROR"}',
@@ -11,6 +11,7 @@ const errors = [
   '03:27:24 - LiteLLM Proxy:WARNING: search_tool_registry.py:186 - Search tool st-1 has litellm_params that do not decrypt with the current key; keeping the loaded version. Restart the proxy if the master key was rotated.',
   '03:27:24 - LiteLLM Proxy:WARNING: guardrail_registry.py:1175 - Guardrail g has litellm_params that do not decrypt with the current key; keeping the loaded values for them.',
   '03:46:13 - LiteLLM Router:WARNING: router.py:10368 - Error upserting deployment n (id=i): litellm.BadRequestError: LLM Provider NOT provided. Pass in the LLM provider you are trying to call. You passed model=FnKSn5ltHq-XEr85m-XnouWUxeb5qwHJJfncQTe0lFS6eIqxTc2O0CK1nDNB93ux',
+  '05:00:20 - LiteLLM Router:WARNING: registry.py:1318 - Error upserting deployment n (id=i-on): litellm.BadRequestError: LLM Provider NOT provided. Pass in the LLM provider you are trying to call. You passed model=sCe14ovAOC4VSeIjp0l9uTDnPXM0wwUvzENBcCb0rFbfqANhA5TVVk07txrjFBWX',
   '03:46:14 - LiteLLM:ERROR: catalog.py:456 - Skipping MCP server mcp-1 (mcp_1) during DB reload: Cannot decode encrypted MCP static_headers; check LITELLM_SALT_KEY',
   'fastapi.exceptions.HTTPException: 400: Failed to decrypt CloudZero API key. Check your salt key configuration.',
 ];
