@@ -112,7 +112,7 @@ describe.skipIf(refusal !== undefined)('the starting case, under a real systemd'
 
     const key = await valueIn(demo.keyFile, 'LITELLM_MASTER_KEY');
     const salt = await valueIn(demo.keyFile, 'LITELLM_SALT_KEY');
-    expect(key).toMatch(/^sk-[A-Za-z0-9_-]{43}$/);
+    expect(key).toMatch(/^sk-[0-9a-f]{64}$/);
     expect([demo.keys.master, demo.keys.salt]).not.toContain(key);
     expect([demo.keys.master, demo.keys.salt, key]).not.toContain(salt);
     const back = (text: string) =>
