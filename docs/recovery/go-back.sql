@@ -51,7 +51,9 @@ begin
             where indrelid = quote_ident(staged.relation)::regclass and indisunique and indisvalid and indimmediate
               and indpred is null and indexprs is null
               and not exists (select from unnest(indkey::int2[]) as i (num) join pg_attribute n
-                              on n.attrelid = indrelid and n.attnum = i.num where not n.attnotnull)
+                              on n.attrelid = indrelid and n.attnum = i.num
+                              where not n.attnotnull or exists (select from pg_constraint where conrelid = indrelid
+                                and contype = 'n' and not convalidated and conkey = array[n.attnum]))
             order by indisprimary desc, indnkeyatts, indexrelid limit 1) as best,
         unnest(best.cols) with ordinality as k (num, n)
         join pg_attribute a on a.attrelid = quote_ident(staged.relation)::regclass and a.attnum = k.num;

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
-import type { Postgres } from '../../lab/postgres.ts';
+import type { Postgres, PostgresOptions } from '../../lab/postgres.ts';
 import { startTestServer, type TestDatabase } from './database.ts';
 
 /** The database of the test that runs. */
@@ -8,11 +8,11 @@ export interface CurrentDatabase extends Omit<TestDatabase, 'close'> {
 }
 
 /** One Postgres for the tests of a file, or of a `describe`, and for each of them a seeded database of its own. */
-export function useTestDatabase(): CurrentDatabase {
+export function useTestDatabase(options: PostgresOptions = {}): CurrentDatabase {
   let server: Awaited<ReturnType<typeof startTestServer>>;
   let current: TestDatabase;
   beforeAll(async () => {
-    server = await startTestServer();
+    server = await startTestServer(options);
   });
   afterAll(() => server.stop());
   beforeEach(async () => {

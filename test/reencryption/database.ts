@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Client, escapeIdentifier } from 'pg';
-import { startPostgres, type Postgres } from '../../lab/postgres.ts';
+import { startPostgres, type Postgres, type PostgresOptions } from '../../lab/postgres.ts';
 import { createValueCipher } from '../../src/litellm/cipher.ts';
 import type { SealedShape } from '../../src/litellm/sealed-value.ts';
 import type { Fence } from '../../src/rotation/fence.ts';
@@ -153,12 +153,12 @@ export interface TestDatabase {
 }
 
 /** One Postgres a test file; each database a copy of a seeded one. */
-export async function startTestServer(): Promise<{
+export async function startTestServer(options: PostgresOptions = {}): Promise<{
   readonly server: Postgres;
   create(): Promise<TestDatabase>;
   stop(): Promise<void>;
 }> {
-  const server = await startPostgres();
+  const server = await startPostgres(options);
   await server.createDatabase('seeded');
   const seeding = new Client({ connectionString: server.url('seeded') });
   await seeding.connect();

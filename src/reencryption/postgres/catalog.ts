@@ -44,12 +44,16 @@ interface RelationRow {
   columns: { name: string; type: string; content: string; array: boolean; fixed: boolean }[] | null;
 }
 
-// Partitions are read through their root. Generated columns follow the columns that they are made from.
+// Partitions are read through their root. Generated columns, stored or virtual, follow the columns that they are made from.
+// From Postgres 18 on, a column may be marked NOT NULL while it still holds nulls, by a constraint that is NOT VALID
+// (its manual, ALTER TABLE and pg_constraint). Before, pg_constraint has no such constraints of tables.
 const readRelations = `
   with fixed as (
     select indrelid as relation, unnest(indkey::int2[]) as num from pg_index where indisunique
     union all select conrelid, unnest(conkey) from pg_constraint where contype = 'f'
     union all select confrelid, unnest(confkey) from pg_constraint where contype = 'f'
+  ), unproved as (
+    select conrelid as relation, unnest(conkey) as num from pg_constraint where contype = 'n' and not convalidated
   )
   select c.oid::int8::float8 as oid, c.relname as name, c.relkind as kind, c.reltuples as rows,
     case when c.relkind = 'r' then pg_relation_size(c.oid) else 0 end as bytes,
@@ -59,7 +63,8 @@ const readRelations = `
      from (select indkey::int2[] as cols from pg_index
            where indrelid = c.oid and indisunique and indisvalid and indimmediate and indpred is null and indexprs is null
              and not exists (select 1 from unnest(indkey::int2[]) as i (num)
-                             join pg_attribute n on n.attrelid = c.oid and n.attnum = i.num where not n.attnotnull)
+                             join pg_attribute n on n.attrelid = c.oid and n.attnum = i.num
+                             where not n.attnotnull or (c.oid, n.attnum) in (select relation, num from unproved))
            order by indisprimary desc, indnkeyatts, indexrelid limit 1) as best,
        unnest(best.cols) with ordinality as k (num, n)
        join pg_attribute a on a.attrelid = c.oid and a.attnum = k.num) as key,

@@ -109,6 +109,13 @@ export async function inTransaction<T>(
   }
 }
 
+/**
+ * A role's or a database's own limits would end the snapshot of a long stage, or a session that is lent and waits:
+ * `transaction_timeout` (Postgres 17 and later) and `idle_session_timeout` (14 and later; its manual, "Statement Behavior").
+ */
+const endlessWhereKnown = `select set_config(name, '0', false)
+  from unnest(array['transaction_timeout', 'idle_session_timeout']) as name where current_setting(name, true) is not null`;
+
 /** Texts of values must not depend on the role's or the database's settings: they are compared later. */
 function sessionSettings(schema: string, lockTimeoutMs: number, statementTimeoutMs: number): string {
   return [
@@ -132,6 +139,7 @@ function sessionSettings(schema: string, lockTimeoutMs: number, statementTimeout
     `set statement_timeout = ${Math.ceil(statementTimeoutMs)}`,
     // A worker that is cut off must not hold LiteLLM's tables for longer than this.
     `set idle_in_transaction_session_timeout = 120000`,
+    endlessWhereKnown,
   ].join(';');
 }
 
