@@ -2,8 +2,10 @@ import { execa } from 'execa';
 import { realpathSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { onPath } from '../../lab/child.ts';
+import { ensurePostgresClients } from '../../lab/postgres-clients.ts';
 import { judgeClientVersions } from '../../src/rehearsal/client-programs.ts';
 import { onlyUnknownSettings } from '../../src/rehearsal/dump.ts';
+import { dump } from '../reencryption/database.ts';
 import { useTestDatabase } from '../reencryption/database-hooks.ts';
 
 describe('the client programs of Postgres', () => {
@@ -43,14 +45,14 @@ describe('the client programs of Postgres', () => {
 const apart = ['--mount', '--propagation', 'private', '--'];
 const canMount =
   process.getuid?.() === 0 && (await execa('unshare', [...apart, 'true'], { reject: false })).exitCode === 0;
+const child = new URL('./cloning-child.ts', import.meta.url).pathname;
 
-describe.skipIf(!canMount)('on a host where they cannot be run', () => {
+describe.skipIf(!canMount || onPath('pg_dump') === undefined)('on a host where they cannot be run', () => {
   const lab = useTestDatabase();
 
   test('a rehearsal blocks, and a clone that is made all the same says that it is they', async () => {
     const programs = ['pg_dump', 'pg_restore'].map((name) => realpathSync(onPath(name) ?? ''));
     const hide = programs.map((path) => `mount --bind /dev/null '${path}' && `).join('');
-    const child = new URL('./cloning-child.ts', import.meta.url).pathname;
     const { stdout } = await execa(
       'unshare',
       [...apart, 'sh', '-c', `${hide} exec "$0" "$1"`, process.execPath, child],
@@ -64,6 +66,28 @@ describe.skipIf(!canMount)('on a host where they cannot be run', () => {
     expect(error).toMatch(
       /pg_dump: found no such program on this host that can be run; expected .*; install them/,
     );
+  });
+});
+
+describe.skipIf(!canMount)('on a host with those of version 18', () => {
+  const lab = useTestDatabase({ major: 18 });
+
+  test('a clone by dump holds every row of a Postgres 18, and what it derives from them', async () => {
+    await lab.client.query(`alter table "LiteLLM_CredentialsTable"
+      add column api_key text generated always as (credential_values ->> 'api_key') virtual`);
+    const before = await dump(lab.client, ['LiteLLM_SpendLogs']);
+    const mount = `mount --bind '${await ensurePostgresClients()}' /usr/local/sbin`;
+    const { stdout } = await execa(
+      'unshare',
+      [...apart, 'sh', '-c', `${mount} && exec "$0" "$1"`, process.execPath, child],
+      { env: { CLONE_URL: lab.url } },
+    );
+    const { findings, error, cloned } = JSON.parse(stdout) as Record<
+      'findings' | 'error' | 'cloned',
+      unknown
+    >;
+    expect({ findings, error }).toEqual({ findings: [] });
+    expect(cloned).toEqual({ ...before, LiteLLM_SpendLogs: [] });
   });
 });
 

@@ -9,7 +9,12 @@ import { withClient } from '../../lab/postgres.ts';
 import type { RotationError } from '../../src/rotation/failure.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 import { begin, dump, failure, never, startTestServer, type TestDatabase } from '../reencryption/database.ts';
+import { cannotDump } from './dump-programs.ts';
 import { fenceOf, rehearsalOf } from './rehearsal-of.ts';
+
+const why = await cannotDump();
+if (why !== undefined) console.log(`no clone is made by dump: ${why}`);
+const byDump = test.skipIf(why !== undefined);
 
 let server: Awaited<ReturnType<typeof startTestServer>>;
 let directory: string;
@@ -77,22 +82,25 @@ describe('the clone', () => {
     await rehearsal.close();
   });
 
-  test('is a dump while somebody is connected, by a role that may read and update and no more, without the rows of request logs', async () => {
-    const { client, workerUrl, close } = await source();
-    const before = await dump(client, ['LiteLLM_SpendLogs']);
-    const rehearsal = rehearsalOf(workerUrl);
-    expect(await rehearsal.clone(fenceOf('r2'), never)).toBe('dump');
-    expect(await onClone('r2', (clone) => dump(clone))).toEqual({ ...before, LiteLLM_SpendLogs: [] });
-    expect(await onClone('r2', hasJournal)).toBe(0);
-    // LiteLLM writes on it as the same role.
-    await withClient(workerUrl.replace(/[^/]+$/, 'litellm_rotate_rehearsal_r2'), (clone) =>
-      clone.query(`insert into "LiteLLM_Config" values ('more', '{}')`),
-    );
-    expect(await dump(client, ['LiteLLM_SpendLogs'])).toEqual(before);
-    await rehearsal.destroy('r2');
-    await rehearsal.close();
-    await close();
-  });
+  byDump(
+    'is a dump while somebody is connected, by a role that may read and update and no more, without the rows of request logs',
+    async () => {
+      const { client, workerUrl, close } = await source();
+      const before = await dump(client, ['LiteLLM_SpendLogs']);
+      const rehearsal = rehearsalOf(workerUrl);
+      expect(await rehearsal.clone(fenceOf('r2'), never)).toBe('dump');
+      expect(await onClone('r2', (clone) => dump(clone))).toEqual({ ...before, LiteLLM_SpendLogs: [] });
+      expect(await onClone('r2', hasJournal)).toBe(0);
+      // LiteLLM writes on it as the same role.
+      await withClient(workerUrl.replace(/[^/]+$/, 'litellm_rotate_rehearsal_r2'), (clone) =>
+        clone.query(`insert into "LiteLLM_Config" values ('more', '{}')`),
+      );
+      expect(await dump(client, ['LiteLLM_SpendLogs'])).toEqual(before);
+      await rehearsal.destroy('r2');
+      await rehearsal.close();
+      await close();
+    },
+  );
 
   test('is refused as a template while somebody is connected, if it must be one', async () => {
     const { url, close } = await source();
@@ -116,49 +124,52 @@ describe('the clone', () => {
     await rehearsal.close();
   });
 
-  test('is made anew where an attempt has left half of one, and dropped under the sessions of others', async () => {
-    const { workerUrl, close } = await source();
-    await server.server.createDatabase('litellm_rotate_rehearsal_r4');
-    await withClient(server.server.adminUrl, (client) =>
-      client.query(
-        `alter database litellm_rotate_rehearsal_r4 owner to ${escapeIdentifier(new URL(workerUrl).username)}`,
-      ),
-    );
-    const rehearsal = rehearsalOf(workerUrl);
-    await rehearsal.clone(fenceOf('r4'), never);
-    await server.server.createDatabase('litellm_rotate_rehearsal_other');
-    expect(
-      await onClone('r4', async (client) => {
-        const { rows } = await client.query<{ may: boolean }>(
-          `select has_database_privilege('w_test_1', current_database(), 'CONNECT') as may`,
-        );
-        return rows[0]?.may;
-      }),
-    ).toBe(false);
-    const session = new Client({
-      connectionString: workerUrl.replace(/[^/]+$/, 'litellm_rotate_rehearsal_r4'),
-    });
-    session.on('error', () => undefined);
-    await session.connect();
-    const monitor = new Client({ connectionString: server.server.url('litellm_rotate_rehearsal_r4') });
-    monitor.on('error', () => undefined);
-    await monitor.connect();
-    expect(await rehearsal.sessions('r4')).toBe(1);
-    expect(await rehearsal.exists('r4')).toBe(true);
-    // A superuser's session is not for a role of this kind to end.
-    expect(await failure(rehearsal.destroy('r4'))).toMatchObject({ type: 'DatabaseFailed' });
-    await monitor.end();
-    expect(await rehearsal.destroy('r4')).toEqual({ destroyed: true });
-    expect(await rehearsal.destroy('r4')).toEqual({ destroyed: false });
-    expect(await rehearsal.exists('r4')).toBe(false);
-    expect(await clones()).toEqual(['litellm_rotate_rehearsal_other']);
-    await withClient(server.server.adminUrl, (client) =>
-      client.query('drop database litellm_rotate_rehearsal_other'),
-    );
-    await session.end().catch(() => undefined);
-    await rehearsal.close();
-    await close();
-  });
+  byDump(
+    'is made anew where an attempt has left half of one, and dropped under the sessions of others',
+    async () => {
+      const { workerUrl, close } = await source();
+      await server.server.createDatabase('litellm_rotate_rehearsal_r4');
+      await withClient(server.server.adminUrl, (client) =>
+        client.query(
+          `alter database litellm_rotate_rehearsal_r4 owner to ${escapeIdentifier(new URL(workerUrl).username)}`,
+        ),
+      );
+      const rehearsal = rehearsalOf(workerUrl);
+      await rehearsal.clone(fenceOf('r4'), never);
+      await server.server.createDatabase('litellm_rotate_rehearsal_other');
+      expect(
+        await onClone('r4', async (client) => {
+          const { rows } = await client.query<{ may: boolean }>(
+            `select has_database_privilege('w_test_1', current_database(), 'CONNECT') as may`,
+          );
+          return rows[0]?.may;
+        }),
+      ).toBe(false);
+      const session = new Client({
+        connectionString: workerUrl.replace(/[^/]+$/, 'litellm_rotate_rehearsal_r4'),
+      });
+      session.on('error', () => undefined);
+      await session.connect();
+      const monitor = new Client({ connectionString: server.server.url('litellm_rotate_rehearsal_r4') });
+      monitor.on('error', () => undefined);
+      await monitor.connect();
+      expect(await rehearsal.sessions('r4')).toBe(1);
+      expect(await rehearsal.exists('r4')).toBe(true);
+      // A superuser's session is not for a role of this kind to end.
+      expect(await failure(rehearsal.destroy('r4'))).toMatchObject({ type: 'DatabaseFailed' });
+      await monitor.end();
+      expect(await rehearsal.destroy('r4')).toEqual({ destroyed: true });
+      expect(await rehearsal.destroy('r4')).toEqual({ destroyed: false });
+      expect(await rehearsal.exists('r4')).toBe(false);
+      expect(await clones()).toEqual(['litellm_rotate_rehearsal_other']);
+      await withClient(server.server.adminUrl, (client) =>
+        client.query('drop database litellm_rotate_rehearsal_other'),
+      );
+      await session.end().catch(() => undefined);
+      await rehearsal.close();
+      await close();
+    },
+  );
 
   test('is dropped by an attempt that was overtaken while it created it', async () => {
     const { workerUrl, close } = await source();
@@ -174,32 +185,35 @@ describe('the clone', () => {
     await close();
   });
 
-  test('is given up at once when it is cancelled; no command line has held the password, and no program is left', async () => {
-    const { client, workerUrl, name, close } = await source();
-    const rehearsal = rehearsalOf(workerUrl);
-    await client.query('create sequence held');
-    await client.query(`grant select on sequence held to w_${name}`);
-    await client.query('begin');
-    await client.query('drop sequence held');
-    const cancelled = new AbortController();
-    const cloning = rehearsal.clone(fenceOf('r6'), cancelled.signal).then(
-      () => undefined,
-      (error: unknown) => error,
-    );
-    await expect.poll(() => programs('pg_dump'), { timeout: 10_000 }).not.toEqual([]);
-    const seen = [...(await programs('pg_dump')), ...(await programs('pg_restore'))];
-    expect(seen.join('\n')).not.toContain(new URL(workerUrl).password);
-    cancelled.abort(new Error('cancelled'));
-    expect(await cloning).toMatchObject({ message: 'cancelled' });
-    await client.query('rollback');
-    expect(await programs(`litellm_rotate_rehearsal_r6`)).toEqual([]);
-    await rehearsal.destroy('r6');
-    expect(await clones()).toEqual([]);
-    await rehearsal.close();
-    await close();
-  });
+  byDump(
+    'is given up at once when it is cancelled; no command line has held the password, and no program is left',
+    async () => {
+      const { client, workerUrl, name, close } = await source();
+      const rehearsal = rehearsalOf(workerUrl);
+      await client.query('create sequence held');
+      await client.query(`grant select on sequence held to w_${name}`);
+      await client.query('begin');
+      await client.query('drop sequence held');
+      const cancelled = new AbortController();
+      const cloning = rehearsal.clone(fenceOf('r6'), cancelled.signal).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      await expect.poll(() => programs('pg_dump'), { timeout: 10_000 }).not.toEqual([]);
+      const seen = [...(await programs('pg_dump')), ...(await programs('pg_restore'))];
+      expect(seen.join('\n')).not.toContain(new URL(workerUrl).password);
+      cancelled.abort(new Error('cancelled'));
+      expect(await cloning).toMatchObject({ message: 'cancelled' });
+      await client.query('rollback');
+      expect(await programs(`litellm_rotate_rehearsal_r6`)).toEqual([]);
+      await rehearsal.destroy('r6');
+      expect(await clones()).toEqual([]);
+      await rehearsal.close();
+      await close();
+    },
+  );
 
-  test('fails in words that hold no row when Postgres refuses the copy', async () => {
+  byDump('fails in words that hold no row when Postgres refuses the copy', async () => {
     const { client, workerUrl, close } = await source();
     await client.query('revoke select on "LiteLLM_Config" from public, current_user');
     await client.query(
@@ -214,7 +228,7 @@ describe('the clone', () => {
     await close();
   });
 
-  test('loses the settings by which LiteLLM reaches out, and nothing else', async () => {
+  byDump('loses the settings by which LiteLLM reaches out, and nothing else', async () => {
     const { client, workerUrl, close } = await source();
     await client.query(`insert into "LiteLLM_Config" values ('telemetry_settings', '{}')`);
     const rehearsal = rehearsalOf(workerUrl);
@@ -324,7 +338,7 @@ describe('before a rehearsal', () => {
   const codes = async (rehearsal: ReturnType<typeof rehearsalOf>) =>
     (await rehearsal.inspect()).map(({ severity, code }) => `${severity} ${code}`);
 
-  test('nothing is found where all is in place', async () => {
+  byDump('nothing is found where all is in place', async () => {
     const { workerUrl, close } = await source();
     const rehearsal = rehearsalOf(workerUrl, { port: await freePort() });
     expect(await codes(rehearsal)).toEqual([]);
@@ -332,7 +346,7 @@ describe('before a rehearsal', () => {
     await close();
   });
 
-  test('a missing right, program, or port is found, and blocks', async () => {
+  byDump('a missing right, program, or port is found, and blocks', async () => {
     const { client, workerUrl, close } = await source();
     const role = new URL(workerUrl).username;
     await withClient(server.server.adminUrl, (admin) => admin.query(`alter role ${role} nocreatedb`));

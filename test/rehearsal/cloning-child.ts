@@ -1,9 +1,17 @@
-// Looks before a rehearsal and makes its clone by dump, in a process whose file system is another; prints what it found.
+// Looks before a rehearsal and makes its clone by dump, in a process whose file system is another; prints what it found, and
+// the rows of the clone.
+import { withClient } from '../../lab/postgres.ts';
+import { dump } from '../reencryption/database.ts';
 import { fenceOf, rehearsalOf } from './rehearsal-of.ts';
 
-const rehearsal = rehearsalOf(process.env.CLONE_URL ?? '', { clone: 'dump' });
-const findings = await rehearsal.inspect();
-const error = await rehearsal.clone(fenceOf('r1'), new AbortController().signal).catch(String);
+const url = process.env.CLONE_URL ?? '';
+const rehearsal = rehearsalOf(url, { clone: 'dump' });
+const findings = (await rehearsal.inspect()).filter(({ code }) => code.startsWith('rehearsal-no-pg-'));
+const error = await rehearsal
+  .clone(fenceOf('r1'), new AbortController().signal)
+  .then(() => undefined, String);
+const clone = url.replace(/[^/]+$/, 'litellm_rotate_rehearsal_r1');
+const cloned = error === undefined ? await withClient(clone, (client) => dump(client)) : undefined;
 await rehearsal.destroy('r1');
 await rehearsal.close();
-process.stdout.write(JSON.stringify({ findings, error }));
+process.stdout.write(JSON.stringify({ findings, error, cloned }));
