@@ -1,5 +1,6 @@
--- The worker's role in LiteLLM's database, with the least that a rotation needs. Run it as a superuser, or as the owner
--- of the database with CREATEROLE, by psql 15 or newer:
+-- The worker's role in LiteLLM's database, with the least that a rotation needs. Run it by psql 15 or newer, as a
+-- superuser, or as the owner of the database and its tables with CREATEROLE. From Postgres 16 on, such an owner also needs,
+-- of a superuser: grant pg_read_all_stats to litellm with admin option;
 --
 --   psql --dbname=litellm --set=owner=litellm --file=packaging/database-role.sql
 --
