@@ -24,18 +24,14 @@ export function createServiceActivities(ports: Ports) {
             `${changed.join(', ')}: found a change made since preflight, expected the bytes that the plan was made for; rotate again, with nobody editing the file`,
           );
         }
-        const state = await target.service.stop(await takeFence(target.database, job.rotation), signal);
-        return { detail: state.detail };
+        return stop(target, job, signal);
       });
     },
 
     /** For a rollback: stops whatever runs, without asking the files. */
     async stopServiceAgain(job: Job): Promise<{ detail: string }> {
       const target = ports.target(job.target);
-      return withHeartbeat(async (signal) => {
-        const state = await target.service.stop(await takeFence(target.database, job.rotation), signal);
-        return { detail: state.detail };
-      });
+      return withHeartbeat((signal) => stop(target, job, signal));
     },
 
     /** Proves that nothing can write with the current key: no process, no open port, no session of the proxy's role. */
@@ -107,6 +103,12 @@ export function createServiceActivities(ports: Ports) {
       });
     },
   };
+}
+
+async function stop(target: Target, job: Job, signal: AbortSignal): Promise<{ detail: string }> {
+  await Promise.all(target.proxies.map((proxy) => proxy.locate()));
+  const state = await target.service.stop(await takeFence(target.database, job.rotation), signal);
+  return { detail: state.detail };
 }
 
 async function fenceObstacle(target: Target): Promise<string | undefined> {

@@ -54,7 +54,9 @@ export interface LoadedModel {
 export interface Proxy {
   /** For people; has no user info. */
   readonly url: string;
-  /** Whether anything accepts connections on its port. */
+  /** Notes where its name leads, before it is stopped: afterwards, a name server may take long to say that it leads nowhere. */
+  locate(): Promise<void>;
+  /** Whether anything accepts connections on its port, where its name leads or led when it was located. */
   isListening(): Promise<boolean>;
   /** Whether the process answers at all. Never throws. */
   liveness(): Promise<boolean>;

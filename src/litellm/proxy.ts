@@ -1,5 +1,5 @@
 import type { Secret } from '../rotation/secret.ts';
-import { isListening, parseAddress } from './proxy-address.ts';
+import { openPort, parseAddress } from './proxy-address.ts';
 import type { LoadedModel, Proxy, ProxyOptions, ProxyPaths } from './proxy-port.ts';
 import { createSender, unexpectedAnswer } from './proxy-request.ts';
 import type { ProxyAnswer, ProxyRequest } from './proxy-request.ts';
@@ -17,6 +17,7 @@ export function createProxy({ url, timeoutMs = 15_000, paths: given }: ProxyOpti
   const base = address.origin + address.pathname.replace(/\/+$/, '');
   const paths = { ...defaultPaths, ...given };
   const send = createSender(base, timeoutMs);
+  const port = openPort(address, timeoutMs);
 
   async function expectOk(request: ProxyRequest, expected = '200'): Promise<unknown> {
     const answer = await send(request);
@@ -39,7 +40,8 @@ export function createProxy({ url, timeoutMs = 15_000, paths: given }: ProxyOpti
   return {
     url: base,
 
-    isListening: () => isListening(address, timeoutMs),
+    locate: port.locate,
+    isListening: port.isListening,
 
     async liveness() {
       const answer = await send({ method: 'GET', path: paths.liveness }).catch(() => undefined);
