@@ -95,8 +95,6 @@ async function worker(docker: Docker, { workerImage, socket, dist }: OverrideOpt
   ];
   return {
     image: workerImage,
-    // No name server outside may be in reach, and while LiteLLM is stopped, its name is asked for there.
-    dns_opt: ['timeout:1', 'attempts:1'],
     volumes: [
       ...machineMounts,
       ...files.map(([source, target]) => readOnly(source, target)),
