@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { withClient, type Postgres } from '../lab/postgres.ts';
 import { say } from '../lab/report.ts';
@@ -26,9 +27,14 @@ export interface Series {
 
 /** Latencies of LiteLLM's own queries, in ms. */
 export interface Traffic {
-  readonly idle: LatencySummary;
-  readonly duringPeer: LatencySummary;
-  readonly duringStage: LatencySummary;
+  readonly peer: Beside | undefined;
+  readonly stage: Beside;
+}
+
+/** Before and after the work, and during it: on the same copy, as a copy's first updates take longer than later ones. */
+export interface Beside {
+  readonly alone: LatencySummary;
+  readonly during: LatencySummary;
 }
 
 export interface LatencySummary {
@@ -134,38 +140,41 @@ export async function medianMs(client: Client, statement: string, times: number)
 
 /** One run of each side beside LiteLLM's queries. The swap is not among them: LiteLLM is stopped then. */
 async function measureTraffic(postgres: Postgres, template: string, withPeer: boolean): Promise<Traffic> {
-  const beside = (work: (url: string) => Promise<Run>): Promise<[TrafficReport, Run]> =>
+  const beside = (work: (url: string) => Promise<Run>): Promise<Beside> =>
     withCopy(postgres, template, async (name) => {
       const url = postgres.url(name);
       const program = startNode('traffic', [], { url });
-      const run = await work(url);
-      return [JSON.parse(await program.finish()) as TrafficReport, run];
+      await setTimeout(warmUpMs);
+      const before = await window(() => setTimeout(aloneMs));
+      const { beganAt, seconds } = await work(url);
+      const after = await window(() => setTimeout(aloneMs));
+      const report = JSON.parse(await program.finish()) as TrafficReport;
+      return {
+        alone: summarize(report, [before, after]),
+        during: summarize(report, [[beganAt, beganAt + seconds * 1000]]),
+      };
     });
-  const [staging, stage] = await beside((url) => runOurs(postgres, url, { stageOnly: true }));
-  const duringStage = summarize(staging, stage.beganAt, stage.beganAt + stage.seconds * 1000);
-  // The same process before it began: warm, and nothing else at work but a client that starts.
-  const idle = await idleTraffic(postgres, template);
-  if (!withPeer) return { idle, duringStage, duringPeer: idle };
-  const [migrating, peer] = await beside((url) => runPeer(postgres, url));
-  return {
-    idle,
-    duringStage,
-    duringPeer: summarize(migrating, peer.beganAt, peer.beganAt + peer.seconds * 1000),
-  };
+  const stage = await beside((url) => runOurs(postgres, url, { stageOnly: true }));
+  return { stage, peer: withPeer ? await beside((url) => runPeer(postgres, url)) : undefined };
 }
 
-function idleTraffic(postgres: Postgres, template: string): Promise<LatencySummary> {
-  return withCopy(postgres, template, async (name) => {
-    const program = startNode('traffic', [], { url: postgres.url(name) });
-    await new Promise((resolve) => setTimeout(resolve, 4000));
-    const until = Date.now();
-    return summarize(JSON.parse(await program.finish()) as TrafficReport, until - 3000, until);
-  });
+const warmUpMs = 2_000;
+const aloneMs = 4_000;
+
+/** From when to when, in ms since 1970. */
+type Window = readonly [from: number, until: number];
+
+async function window(wait: () => Promise<unknown>): Promise<Window> {
+  const from = Date.now();
+  await wait();
+  return [from, Date.now()];
 }
 
-function summarize({ reads, writes }: TrafficReport, from: number, until: number): LatencySummary {
+function summarize({ reads, writes }: TrafficReport, windows: readonly Window[]): LatencySummary {
   const within = (latencies: readonly Latency[]): number[] =>
-    latencies.filter(([at, took]) => at + took >= from && at <= until).map(([, took]) => took);
+    latencies
+      .filter(([at, took]) => windows.some(([from, until]) => at + took >= from && at <= until))
+      .map(([, took]) => took);
   const [read, write] = [within(reads), within(writes)];
   return {
     queries: read.length + write.length,

@@ -1,4 +1,4 @@
-import type { LatencySummary, Series } from './measurement.ts';
+import type { Beside, Series } from './measurement.ts';
 import { shortCount } from './options.ts';
 import type { Run } from './sides.ts';
 import { ratiosOf, spreadOf, type Spread } from './statistics.ts';
@@ -64,23 +64,31 @@ export function renderTables(series: readonly Series[]): string {
 function renderTraffic(series: readonly Series[]): string[] {
   const rows = series.flatMap(({ values, traffic }) => {
     if (traffic === undefined) return [];
-    const row = (when: string, summary: LatencySummary): string[] => [
+    const row = (beside: string, { alone, during }: Beside): string[] => [
       shortCount(round(values)),
-      when,
-      summary.readMedian.toFixed(2),
-      summary.writeMedian.toFixed(2),
-      summary.write99.toFixed(1),
-      summary.max.toFixed(0),
-      `${summary.queries}`,
+      beside,
+      alone.readMedian.toFixed(2),
+      during.readMedian.toFixed(2),
+      alone.writeMedian.toFixed(2),
+      during.writeMedian.toFixed(2),
+      during.write99.toFixed(1),
+      during.max.toFixed(0),
+      `${during.queries}`,
     ];
-    return [
-      row('nothing else', traffic.idle),
-      row('peer', traffic.duringPeer),
-      row('stage', traffic.duringStage),
-    ];
+    return [...(traffic.peer === undefined ? [] : [row('peer', traffic.peer)]), row('stage', traffic.stage)];
   });
   if (rows.length === 0) return [];
-  const head = ['values', 'beside', 'read ms', 'write ms', 'write 99 %', 'max', 'queries'];
+  const head = [
+    'values',
+    'beside',
+    'read ms: alone',
+    'beside it',
+    'write ms: alone',
+    'beside it',
+    'write 99 %',
+    'max',
+    'queries',
+  ];
   return ['', "LiteLLM's own queries, medians", '', table(head, rows)];
 }
 

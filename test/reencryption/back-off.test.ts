@@ -72,14 +72,14 @@ describe('the wait between two batches', () => {
     );
   });
 
-  test('is five times the work while anybody else was at work at one of the last forty looks', () => {
+  test('is nine times the work while anybody else was at work at one of the last forty looks', () => {
     const backOff = calm(1, 50);
     backOff.observe({ latencyMs: 1, others: 1 });
     for (let at = 0; at < 39; at += 1) {
-      expect(backOff.waitAfter(10)).toBe(50);
+      expect(backOff.waitAfter(10)).toBe(90);
       backOff.observe({ latencyMs: 1, others: 0 });
     }
-    expect(backOff.waitAfter(10)).toBe(50);
+    expect(backOff.waitAfter(10)).toBe(90);
     backOff.observe({ latencyMs: 1, others: 0 });
     expect(backOff.waitAfter(10)).toBe(0);
   });
@@ -91,7 +91,7 @@ describe('the wait between two batches', () => {
         const backOff = calm(2, 20);
         for (const sample of seen) backOff.observe(sample);
         for (let at = 0; at < 3; at += 1) backOff.observe({ latencyMs: 2, others: 0 });
-        expect(backOff.waitAfter(10)).toBeLessThanOrEqual(50);
+        expect(backOff.waitAfter(10)).toBeLessThanOrEqual(90);
         for (let at = 0; at < 37; at += 1) backOff.observe({ latencyMs: 2, others: 0 });
         expect(backOff.waitAfter(10)).toBe(0);
       }),

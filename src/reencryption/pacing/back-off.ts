@@ -23,15 +23,15 @@ const floorMs = 1;
 const recent = 5;
 /** Others that were not seen at any of so many looks are not at work: what is under way at one is a matter of chance. */
 const recentOthers = 40;
-/** Resting for five times the work, stage is at work for a sixth of the time: a median does not notice it. */
-const restBesideOthers = 5;
+/** Resting for nine times the work, stage is at work for a tenth of the time: a median hardly notices it. */
+const restBesideOthers = 9;
 /** So that stage goes on, however slowly, and notices soon when the load has gone. */
 export const longestWaitMs = 2_000;
 
 /**
  * Waits for two reasons, each as many times as long as the work took:
  *
- * - Others are at work: five times. Where nobody is, stage goes as fast as it can.
+ * - Others are at work: nine times. Where nobody is, stage goes as fast as it can.
  * - The latency is over twice its baseline, the lowest decile so far: as many times as it is over that.
  *
  * A slowness that lasts nine times as long as the calm before it becomes the baseline, so that stage ends some day.
