@@ -1,0 +1,62 @@
+import { fileURLToPath } from 'node:url';
+import { execa } from 'execa';
+import { describe, expect, test } from 'vitest';
+import { onPath } from '../../lab/child.ts';
+import { begin, dump, masterKey, never, sealed, pending, silent, transition } from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
+
+const file = fileURLToPath(new URL('../../docs/recovery/go-back.sql', import.meta.url));
+const hasPsql = onPath('psql') !== undefined;
+if (!hasPsql) console.log('docs/recovery/go-back.sql is not run: psql is not installed');
+
+describe.skipIf(!hasPsql).each([
+  { server: 'the Postgres at hand', major: undefined },
+  { server: 'Postgres 18', major: 18 as const },
+])('docs/recovery/go-back.sql, after a cutover on $server', ({ major }) => {
+  const lab = useTestDatabase(major === undefined ? {} : { major });
+
+  async function cutOver() {
+    const database = lab.rotationDatabase();
+    const fence = await begin(database);
+    await database.stage(transition, fence, silent, never);
+    await database.swap(transition, masterKey, fence, silent);
+    return database;
+  }
+
+  const goBack = () => {
+    const { hostname, port, username, password, pathname } = new URL(lab.url);
+    return execa('psql', ['--no-psqlrc', '--set=ON_ERROR_STOP=1', `--file=${file}`], {
+      reject: false,
+      all: true,
+      env: {
+        PGHOST: hostname,
+        PGPORT: port,
+        PGUSER: decodeURIComponent(username),
+        PGPASSWORD: decodeURIComponent(password),
+        PGDATABASE: pathname.slice(1),
+      },
+    });
+  };
+
+  test('gives every row back as it was, and the journal says so', async () => {
+    const before = await dump(lab.client);
+    const database = await cutOver();
+    expect(await dump(lab.client)).not.toEqual(before);
+    expect(await goBack()).toMatchObject({ exitCode: 0 });
+    expect(await dump(lab.client)).toEqual(before);
+    expect(await database.observe('r-1')).toMatchObject({ side: 'previous' });
+  });
+
+  test('refuses when a value was stored since, and changes nothing', async () => {
+    await cutOver();
+    await lab.client.query(
+      `update "LiteLLM_ProxyModelTable" set litellm_params = jsonb_set(litellm_params, '{api_key}', to_jsonb($1::text)) where model_id = 'model-1'`,
+      [sealed('PLAIN-since', pending)],
+    );
+    const before = await dump(lab.client);
+    const { exitCode, all } = await goBack();
+    expect(exitCode).not.toBe(0);
+    expect(all).toMatch(/1 of \d+ rows of LiteLLM_ProxyModelTable are not as the cutover left them/);
+    expect(await dump(lab.client)).toEqual(before);
+  });
+});
