@@ -9,6 +9,7 @@ import { majorOfPostgres } from '../../lab/postgres-binaries.ts';
 import { type Postgres, startPostgres, withClient } from '../../lab/postgres.ts';
 import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
 import { Secret } from '../../src/rotation/secret.ts';
+import { runSqlFile } from '../psql.ts';
 import { root } from './project.ts';
 
 // `\getenv` is there from psql 15 on.
@@ -52,21 +53,11 @@ describe.skipIf(major < 15)('packaging/database-role.sql', () => {
   const asWorker = (sql: string) => withClient(workerUrl(), (client) => client.query(sql));
 
   const run = (...settings: string[]) => runAs(adminUrl(), password, ...settings);
-  async function runAs(url: URL, secret: string, ...settings: string[]) {
-    const { hostname, port, username, password: adminPassword } = url;
-    const env = {
-      PATH: process.env['PATH'] ?? '',
-      PGHOST: hostname,
-      PGPORT: port,
-      PGUSER: username,
-      PGPASSWORD: adminPassword,
-      PGDATABASE: 'litellm',
-      ROTATE_DATABASE_PASSWORD: secret,
-    };
-    const flags = settings.flatMap((setting) => ['--set', setting]);
-    const file = join(root, 'packaging/database-role.sql');
-    return execa('psql', ['--no-psqlrc', ...flags, '--file', file], { env, extendEnv: false, all: true });
-  }
+  const runAs = (url: URL, secret: string, ...settings: string[]) =>
+    runSqlFile(url, join(root, 'packaging/database-role.sql'), {
+      flags: settings.flatMap((setting) => ['--set', setting]),
+      env: { ROTATE_DATABASE_PASSWORD: secret },
+    });
 
   test('makes a role that reads and replaces values', async () => {
     const { rows } = await asWorker('select * from "LiteLLM_CredentialsTable"');

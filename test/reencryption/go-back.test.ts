@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
-import { execa } from 'execa';
 import { describe, expect, test } from 'vitest';
 import { onPath } from '../../lab/child.ts';
+import { runSqlFile } from '../psql.ts';
 import { begin, dump, masterKey, never, sealed, pending, silent, transition } from './database.ts';
 import { useTestDatabase } from './database-hooks.ts';
 
@@ -23,20 +23,7 @@ describe.skipIf(!hasPsql).each([
     return database;
   }
 
-  const goBack = () => {
-    const { hostname, port, username, password, pathname } = new URL(lab.url);
-    return execa('psql', ['--no-psqlrc', '--set=ON_ERROR_STOP=1', `--file=${file}`], {
-      reject: false,
-      all: true,
-      env: {
-        PGHOST: hostname,
-        PGPORT: port,
-        PGUSER: decodeURIComponent(username),
-        PGPASSWORD: decodeURIComponent(password),
-        PGDATABASE: pathname.slice(1),
-      },
-    });
-  };
+  const goBack = () => runSqlFile(new URL(lab.url), file, { flags: ['--set=ON_ERROR_STOP=1'] });
 
   test('gives every row back as it was, and the journal says so', async () => {
     const before = await dump(lab.client);
@@ -54,7 +41,7 @@ describe.skipIf(!hasPsql).each([
       [sealed('PLAIN-since', pending)],
     );
     const before = await dump(lab.client);
-    const { exitCode, all } = await goBack();
+    const { exitCode, all } = await goBack().catch((error: { exitCode: number; all: string }) => error);
     expect(exitCode).not.toBe(0);
     expect(all).toMatch(/1 of \d+ rows of LiteLLM_ProxyModelTable are not as the cutover left them/);
     expect(await dump(lab.client)).toEqual(before);
