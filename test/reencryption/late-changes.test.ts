@@ -42,6 +42,19 @@ const param = async (id: string, name: string): Promise<string> =>
   ).value as string;
 
 describe('between stage and swap', () => {
+  test('a value in a column that appeared after its row was staged is found by another stage', async () => {
+    const fence = await begin(database);
+    await database.stage(transition, fence, silent, never);
+    await run('alter table "LiteLLM_ProxyModelTable" add column extra jsonb');
+    await run(`update "LiteLLM_ProxyModelTable" set extra = $1 where model_id = 'model-1'`, [
+      JSON.stringify({ key: sealed('PLAIN-extra') }),
+    ]);
+    await database.stage(transition, fence, silent, never);
+    expect(await database.swap(transition, masterKey, fence, silent)).toMatchObject({ lateValues: 0 });
+    const found = (await plaintexts(lab.client, [pending])).map(({ plaintext }) => plaintext);
+    expect(found).toContain('PLAIN-extra');
+  });
+
   test.each([
     // new: 2; model-1: its changed key; key-1: 1. The other values of model-1 were staged and are not sealed again.
     { when: 'are carried over as they are', again: false },

@@ -57,12 +57,11 @@ const read = `
     pg_snapshot_xmax(pg_current_snapshot())::text::bigint - horizon between 0 and 2000000000 as usable,
     done, rows, sealed, touched
   from ${journalSchema}.staged_relation where rotation = $1`;
+// The horizon stays: rows that were staged are passed over, and count as unchanged only since then.
 const lookAgain = `
   update ${journalSchema}.staged_relation
-  set columns = $2, relation_oid = $3, keys = $4, done = false,
-    horizon = pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-  where id = $1
-  returning (horizon % 4294967296)::text as horizon`;
+  set columns = $2, relation_oid = $3, keys = $4, done = false
+  where id = $1`;
 const totals = `
   select coalesce(sum(rows), 0) as rows, coalesce(sum(sealed), 0) as values
   from ${journalSchema}.staged_relation where id = any ($1::int[])`;
@@ -118,10 +117,8 @@ async function align(
   const places = [...row.columns, ...described.filter((column) => !row.columns.includes(column))];
   const same =
     places.length === row.columns.length && Number(row.relation_oid) === relation.oid && row.keys === keys;
-  const looking = same
-    ? row
-    : (await client.query<{ horizon: string }>(lookAgain, [row.id, places, relation.oid, keys])).rows[0];
-  const horizon = !same || row.usable ? (looking?.horizon ?? null) : null;
+  if (!same) await client.query(lookAgain, [row.id, places, relation.oid, keys]);
+  const horizon = row.usable ? row.horizon : null;
   const done = row.done && same;
   return {
     ...relation,
