@@ -55,6 +55,26 @@ describe('between stage and swap', () => {
     expect(found).toContain('PLAIN-extra');
   });
 
+  test.each([{ again: true }, { again: false }])(
+    'a value under a key that became known after its row was staged is carried over (another stage: $again)',
+    async ({ again }) => {
+      const fence = await begin(database);
+      const before = await dump(lab.client);
+      // model-0 and its like hold a value under either key in one cell, and were staged for the one that was known.
+      const fewer = { ...transition, known: [previous] };
+      const staged = await database.stage(fewer, fence, silent, never);
+      if (again)
+        expect((await database.stage(transition, fence, silent, never)).values).toBe(staged.values + 6);
+      const swapped = await database.swap(transition, masterKey, fence, silent);
+      expect(swapped).toMatchObject({ values: staged.values + 6, rows: staged.rows });
+      if (again) expect(swapped.lateValues).toBe(0);
+      expect(opened(await param('model-0', 'api_key'), pending)).toBe('PLAIN-key-0');
+      // On the way back what was staged is all that there is, whatever keys are known by then.
+      await database.restore(fewer, masterKey, fence, silent);
+      expect(await dump(lab.client)).toEqual(before);
+    },
+  );
+
   test.each([
     // new: 2; model-1: its changed key; key-1: 1. The other values of model-1 were staged and are not sealed again.
     { when: 'are carried over as they are', again: false },

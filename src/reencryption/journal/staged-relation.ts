@@ -35,7 +35,6 @@ interface StagedRelationRow {
   relation: string;
   relation_oid: string;
   columns: string[];
-  keys: string;
   horizon: string;
   usable: boolean;
   done: boolean;
@@ -51,16 +50,28 @@ const register = `
     pg_snapshot_xmin(pg_current_snapshot())::text::bigint
   from json_to_recordset($2::json) as r (name text, oid oid, columns json)
   on conflict (rotation, relation) do nothing`;
+// A key more or less makes other cells of a row sealed ones: what was staged with other keys is staged anew. After the
+// swap it is the way back, and stays.
+const forgetOtherKeys = `
+  with begun as (
+    update ${journalSchema}.staged_relation as r
+    set keys = $2, horizon = pg_snapshot_xmin(pg_current_snapshot())::text::bigint, done = false,
+      rows = 0, sealed = 0, touched = '{}'
+    from ${journalSchema}.rotation as o
+    where r.rotation = $1 and r.keys <> $2 and o.rotation = r.rotation and o.side = 'previous'
+    returning r.id
+  )
+  delete from ${journalSchema}.staged using begun where relation_id = begun.id`;
 // Beyond 2^31 transactions, or in a restored copy with younger ones, ages say nothing.
 const read = `
-  select id, relation, relation_oid, columns, keys, (horizon % 4294967296)::text as horizon,
+  select id, relation, relation_oid, columns, (horizon % 4294967296)::text as horizon,
     pg_snapshot_xmax(pg_current_snapshot())::text::bigint - horizon between 0 and 2000000000 as usable,
     done, rows, sealed, touched
   from ${journalSchema}.staged_relation where rotation = $1`;
 // The horizon stays: rows that were staged are passed over, and count as unchanged only since then.
 const lookAgain = `
   update ${journalSchema}.staged_relation
-  set columns = $2, relation_oid = $3, keys = $4, done = false
+  set columns = $2, relation_oid = $3, done = false
   where id = $1`;
 const totals = `
   select coalesce(sum(rows), 0) as rows, coalesce(sum(sealed), 0) as values
@@ -84,13 +95,14 @@ export async function registerRelations(
     columns: columns.map(describeColumn),
   }));
   await client.query(register, [rotation, JSON.stringify(described), keys]);
+  await client.query(forgetOtherKeys, [rotation, keys]);
   const { rows } = await client.query<StagedRelationRow>(read, [rotation]);
   const byName = new Map(rows.map((row) => [row.relation, row]));
   const staged: StagedRelation[] = [];
   for (const relation of keyed) {
     const row = byName.get(relation.name);
     if (row === undefined) throw new Error('a relation was not registered');
-    staged.push(await align(client, relation, row, keys));
+    staged.push(await align(client, relation, row));
   }
   return staged;
 }
@@ -111,13 +123,11 @@ async function align(
   client: pg.ClientBase,
   relation: Relation,
   row: StagedRelationRow,
-  keys: string,
 ): Promise<StagedRelation> {
   const described = relation.columns.map(describeColumn);
   const places = [...row.columns, ...described.filter((column) => !row.columns.includes(column))];
-  const same =
-    places.length === row.columns.length && Number(row.relation_oid) === relation.oid && row.keys === keys;
-  if (!same) await client.query(lookAgain, [row.id, places, relation.oid, keys]);
+  const same = places.length === row.columns.length && Number(row.relation_oid) === relation.oid;
+  if (!same) await client.query(lookAgain, [row.id, places, relation.oid]);
   const horizon = row.usable ? row.horizon : null;
   const done = row.done && same;
   return {
