@@ -46,10 +46,10 @@ if [ -z "${DOCKER_GID:-}" ]; then
     fail 'found no /var/run/docker.sock; expected the socket of docker, whose group the worker needs; start docker, or name the group: DOCKER_GID=... packaging/compose/init-keys.sh'
 fi
 
-# 32 random bytes, base64url: safe in a URL, in .env, and for every reader of an env file.
+# 32 random bytes, in hex: safe in a URL, in .env, and for every reader of an env file, and what LiteLLM's FIPS mode takes.
 random() {
-  value=$(head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n')
-  [ "${#value}" -eq 43 ] || fail 'found no random bytes in /dev/urandom; expected 32'
+  value=$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n')
+  [ "${#value}" -eq 64 ] || fail 'found no random bytes in /dev/urandom; expected 32'
   printf '%s' "$value"
 }
 

@@ -36,7 +36,7 @@ describe('init-keys.sh', () => {
     );
     expect(new Set(secrets)).toHaveLength(6);
     for (const secret of secrets) {
-      expect(secret).toMatch(/^(sk-)?[A-Za-z0-9_-]{43}$/);
+      expect(secret).toMatch(/^(sk-)?[0-9a-f]{64}$/);
       expect(output).not.toContain(secret.replace('sk-', ''));
     }
   });
