@@ -7,7 +7,8 @@ import { say } from '../lab/report.ts';
 import { versions } from '../lab/versions.ts';
 import { measureSize, medianMs, type Series } from './measurement.ts';
 import { parseOptions, usage, type BenchOptions } from './options.ts';
-import { renderTables } from './table.ts';
+import { measureSearch, type Search } from './search.ts';
+import { renderSearch, renderTables } from './table.ts';
 
 /** What the benchmark writes as JSON: every run, so that other figures can be made of it. */
 export interface BenchDocument {
@@ -18,6 +19,7 @@ export interface BenchDocument {
   /** A commit of one changed row, the median of 100. */
   readonly commitMs: number;
   readonly series: readonly Series[];
+  readonly search: Search;
 }
 
 /** A server as for production, but without a checkpoint or an autovacuum in the middle of a run of either side. */
@@ -46,6 +48,7 @@ async function bench(options: BenchOptions): Promise<BenchDocument> {
   const commitMs = await measureCommit(postgres);
   const series: Series[] = [];
   for (const size of options.values) series.push(...(await measureSize(postgres, size, options)));
+  const search = await measureSearch(postgres, options.runs, options.seed);
   await postgres.stop();
   return {
     at: new Date().toISOString(),
@@ -58,6 +61,7 @@ async function bench(options: BenchOptions): Promise<BenchDocument> {
     options,
     commitMs,
     series,
+    search,
   };
 }
 
@@ -84,6 +88,7 @@ try {
     `${machine.cpu}, ${machine.cores} cores, load ${machine.load[0]?.toFixed(1)} at the start; Node ${used.node}, Postgres ${used.postgres}, LiteLLM ${used.litellm}; synchronous_commit ${options.synchronousCommit}, a commit takes ${document.commitMs.toFixed(2)} ms; ${options.runs} runs each, in turn\n`,
   );
   console.log(renderTables(document.series));
+  console.log(`\n${renderSearch(document.search)}`);
   const file = options.json ?? join(tmpdir(), 'litellm-rotate-bench.json');
   await writeFile(file, `${JSON.stringify(document, undefined, 1)}\n`);
   say(`written to ${file}`);

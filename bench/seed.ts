@@ -20,9 +20,9 @@ export async function fillDatabase(
   name: string,
   values: number,
   seed: number,
+  plainKeys = Math.min(values, 100_000),
 ): Promise<Filled> {
   const url = await createLiteLLMDatabase(postgres, name);
-  const plainKeys = Math.min(values, 100_000);
   return runPython('seed', { url, key: benchKeys.from, values, seed, plainKeys, spendLogs: 2 * plainKeys });
 }
 

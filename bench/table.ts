@@ -1,5 +1,6 @@
 import type { Beside, Series } from './measurement.ts';
 import { shortCount } from './options.ts';
+import type { Search } from './search.ts';
 import type { Run } from './sides.ts';
 import { ratiosOf, spreadOf, type Spread } from './statistics.ts';
 
@@ -60,6 +61,9 @@ export function renderTables(series: readonly Series[]): string {
     ...renderTraffic(series),
   ].join('\n');
 }
+
+export const renderSearch = ({ rows, seconds }: Search): string =>
+  `${shortCount(rows)} rows that hold no sealed value are searched in ${show(spreadOf(seconds), 2)} s`;
 
 function renderTraffic(series: readonly Series[]): string[] {
   const rows = series.flatMap(({ values, traffic }) => {
