@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['./test/client-programs.ts'],
     reporters: [['default', { summary: false }], './test/closing-line.ts'],
     testTimeout: 60_000,
     hookTimeout: 240_000,
