@@ -153,6 +153,7 @@ function createTargetRehearsal(
     ...defined({
       schema: target.database.schema,
       server: server && resolveSecret(server, `targets.${name}.rehearsal.server`, env),
+      searchPath: env['PATH'],
       cwd: workingDirectory === undefined ? undefined : expandHome(workingDirectory),
     }),
   });

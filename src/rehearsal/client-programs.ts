@@ -7,12 +7,17 @@ type Program = (typeof programs)[number];
 /** The major version of each program that copies a schema; undefined where it cannot be run. */
 export type ClientVersions = Readonly<Record<Program, number | undefined>>;
 
-export async function readClientVersions(): Promise<ClientVersions> {
-  return { pg_dump: await majorOf('pg_dump'), pg_restore: await majorOf('pg_restore') };
+/** @param searchPath where they are looked for, as PATH has it */
+export async function readClientVersions(searchPath: string): Promise<ClientVersions> {
+  return {
+    pg_dump: await majorOf('pg_dump', searchPath),
+    pg_restore: await majorOf('pg_restore', searchPath),
+  };
 }
 
-async function majorOf(program: Program): Promise<number | undefined> {
-  const outcome = await run(program, ['--version'], { timeoutMs: 10_000 });
+async function majorOf(program: Program, searchPath: string): Promise<number | undefined> {
+  const environment = { PATH: searchPath };
+  const outcome = await run(program, ['--version'], { timeoutMs: 10_000, environment });
   const major = /\) (\d+)/.exec(outcome.stdout)?.[1];
   return succeeded(outcome) && major !== undefined ? Number(major) : undefined;
 }
@@ -32,10 +37,10 @@ export function judgeClientVersions(versions: ClientVersions, server: number): F
       {
         severity: 'blocking',
         code: `rehearsal-no-${program.replace('_', '-')}`,
-        where: `${program} on the worker's host`,
+        where: `${program} on the worker's PATH`,
         found: found === undefined ? `no ${program} that can be run` : `${program} of version ${found}`,
         expected: `one of version ${major} or newer, as ${writer} is`,
-        next: `install the client programs of Postgres ${major} or newer (Debian: postgresql-client-${major})`,
+        next: `install the client programs of Postgres ${major} or newer (Debian: postgresql-client-${major}), or add the directory of those that there are to the worker's PATH`,
       },
     ];
   });

@@ -16,6 +16,8 @@ export interface CloneOptions {
   /** `auto`: by template while nobody but us is connected, else by dump. */
   readonly method: CloneMethod | 'auto';
   readonly schema: string;
+  /** Where `pg_dump` and `pg_restore` are looked for, as PATH has it. */
+  readonly searchPath: string;
 }
 
 /** Makes the clone of a rotation. What an earlier attempt has left of it must be gone. */
@@ -124,7 +126,7 @@ async function create({ server }: CloneOptions, fence: Fence, statement: string)
 }
 
 async function dump(
-  { source, server, schema }: CloneOptions,
+  { source, server, schema, searchPath }: CloneOptions,
   name: string,
   signal: AbortSignal,
 ): Promise<void> {
@@ -138,6 +140,7 @@ async function dump(
       from: source.connectionString,
       to: withDatabase(server.connectionString, name, schema),
       schema,
+      searchPath,
       withoutRows: named((skipped) => skipped !== 'foreign table'),
       without: named((skipped) => skipped === 'foreign table'),
     },

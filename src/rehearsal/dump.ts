@@ -3,7 +3,6 @@ import { pipeline } from 'node:stream/promises';
 import { escapeIdentifier } from 'pg';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Secret } from '../rotation/secret.ts';
-import { programPath } from '../services/host.ts';
 import { libpqEnvironment } from './connection-string.ts';
 
 export interface DumpOptions {
@@ -14,6 +13,8 @@ export interface DumpOptions {
   readonly withoutRows: readonly string[];
   /** Tables that do not come at all: their rows are on another server. */
   readonly without: readonly string[];
+  /** Where the programs are looked for, as PATH has it. */
+  readonly searchPath: string;
 }
 
 /**
@@ -36,6 +37,7 @@ export async function dumpAndRestore(options: DumpOptions, signal: AbortSignal):
       ...options.without.map((table) => `--exclude-table=${pattern(schema)}.${pattern(table)}`),
     ],
     options.from,
+    options.searchPath,
     signal,
   );
   const target = libpqEnvironment(options.to).PGDATABASE ?? '';
@@ -49,6 +51,7 @@ export async function dumpAndRestore(options: DumpOptions, signal: AbortSignal):
       `--dbname=${target}`,
     ],
     options.to,
+    options.searchPath,
     signal,
   );
   // One that ends early breaks the pipe; how each ended is what counts.
@@ -63,7 +66,13 @@ export async function dumpAndRestore(options: DumpOptions, signal: AbortSignal):
   if (dumped.failed) throw failed('pg_dump', dumped);
 }
 
-function start(program: string, args: readonly string[], connectionString: Secret, signal: AbortSignal) {
+function start(
+  program: string,
+  args: readonly string[],
+  connectionString: Secret,
+  searchPath: string,
+  signal: AbortSignal,
+) {
   return execa(program, args, {
     stdin: 'pipe',
     stdout: 'pipe',
@@ -72,7 +81,7 @@ function start(program: string, args: readonly string[], connectionString: Secre
     encoding: 'utf8',
     reject: false,
     extendEnv: false,
-    env: { PATH: programPath, LC_ALL: 'C', ...libpqEnvironment(connectionString) },
+    env: { PATH: searchPath, LC_ALL: 'C', ...libpqEnvironment(connectionString) },
     cancelSignal: signal,
     forceKillAfterDelay: 2_000,
   });
@@ -96,7 +105,7 @@ function mustHaveRun(program: string, { code }: Ended): void {
   if (code !== 'ENOENT' && code !== 'EACCES') return;
   throw new RotationError(
     failureTypes.refused,
-    `${program}: found no such program on this host that can be run; expected the client programs of Postgres; install them (Debian: postgresql-client)`,
+    `${program}: found no such program on the worker's PATH that can be run; expected the client programs of Postgres; install them (Debian: postgresql-client)`,
   );
 }
 

@@ -47,13 +47,13 @@ const readSource = `
     (select count(*)::int from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where n.nspname = $1 and case when c.relkind = 'S' then not has_sequence_privilege(c.oid, 'SELECT') end) as sequences`;
 
-async function judgeDump({ source: { connections }, schema }: CloneOptions): Promise<Finding[]> {
+async function judgeDump({ source: { connections }, schema, searchPath }: CloneOptions): Promise<Finding[]> {
   const source = await connections.session('looking at what a dump needs', async (client) => {
     return (await client.query<{ major: number; role: string; sequences: number }>(readSource, [schema]))
       .rows[0];
   });
   if (source === undefined) return [];
-  const findings = judgeClientVersions(await readClientVersions(), source.major);
+  const findings = judgeClientVersions(await readClientVersions(searchPath), source.major);
   if (source.sequences > 0) {
     findings.push(
       blocking({

@@ -6,6 +6,7 @@ import { journalSchema } from '../reencryption/journal/journal.ts';
 import type { RotationDatabase } from '../reencryption/port.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Secret } from '../rotation/secret.ts';
+import { programPath } from '../services/host.ts';
 import { type CloneOptions, cloneExists, dropClone, makeClone } from './clone.ts';
 import { addressOf, cloneName, withDatabase } from './connection-string.ts';
 import { inspectRehearsal } from './inspect.ts';
@@ -21,6 +22,8 @@ export interface RehearsalOptions {
   /** LiteLLM's. @default the `schema` parameter of the source's connection string, else `public` */
   readonly schema?: string;
   readonly clone: CloneOptions['method'];
+  /** Where `pg_dump` and `pg_restore` are looked for: several versions may stand on one host. @default `programPath` */
+  readonly searchPath?: string;
   /** Runs LiteLLM in the foreground; `{port}` in an argument stands for the port. */
   readonly start: readonly string[];
   readonly port: number;
@@ -65,6 +68,7 @@ export function createRehearsal(options: RehearsalOptions): Rehearsal {
     server: { connectionString: server, connections: openConnections({ connectionString: server }) },
     method: options.clone,
     schema,
+    searchPath: options.searchPath ?? programPath,
   };
   const { host, port: serverPort, user } = addressOf(server);
   const urlOf = (rotation: string) => withDatabase(server, cloneName(rotation), schema);

@@ -1,12 +1,11 @@
 import { execa } from 'execa';
-import { realpathSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { onPath } from '../../lab/child.ts';
 import { ensurePostgresClients } from '../../lab/postgres-clients.ts';
 import { judgeClientVersions } from '../../src/rehearsal/client-programs.ts';
 import { onlyUnknownSettings } from '../../src/rehearsal/dump.ts';
 import { dump } from '../reencryption/database.ts';
 import { useTestDatabase } from '../reencryption/database-hooks.ts';
+import type { Cloned } from './cloning-child.ts';
 
 describe('the client programs of Postgres', () => {
   const judged = (pg_dump: number | undefined, pg_restore: number | undefined, server: number) =>
@@ -26,8 +25,8 @@ describe('the client programs of Postgres', () => {
   test('that are older than the server block, with the version that is needed', () => {
     const [pgDump, pgRestore] = judged(15, 15, 18);
     expect(pgDump).toBe(
-      "blocking: pg_dump on the worker's host: found pg_dump of version 15; expected one of version 18 or newer, as the server is; " +
-        'install the client programs of Postgres 18 or newer (Debian: postgresql-client-18)',
+      "blocking: pg_dump on the worker's PATH: found pg_dump of version 15; expected one of version 18 or newer, as the server is; " +
+        "install the client programs of Postgres 18 or newer (Debian: postgresql-client-18), or add the directory of those that there are to the worker's PATH",
     );
     expect(pgRestore).toContain('found pg_restore of version 15; expected one of version 18');
   });
@@ -41,51 +40,38 @@ describe('the client programs of Postgres', () => {
   });
 });
 
-/** Runs a program where nothing that is mounted is seen from outside. */
-const apart = ['--mount', '--propagation', 'private', '--'];
-const canMount =
-  process.getuid?.() === 0 && (await execa('unshare', [...apart, 'true'], { reject: false })).exitCode === 0;
-const child = new URL('./cloning-child.ts', import.meta.url).pathname;
+/** Looks and clones with the client programs of one directory, and no others. */
+async function cloneWith(directory: string, url: string): Promise<Cloned> {
+  const child = new URL('./cloning-child.ts', import.meta.url).pathname;
+  const env = { PATH: directory, CLONE_URL: url };
+  return JSON.parse((await execa(process.execPath, [child], { env, extendEnv: false })).stdout) as Cloned;
+}
 
-describe.skipIf(!canMount || onPath('pg_dump') === undefined)('on a host where they cannot be run', () => {
+describe('on a host where they cannot be run', () => {
   const lab = useTestDatabase();
 
   test('a rehearsal blocks, and a clone that is made all the same says that it is they', async () => {
-    const programs = ['pg_dump', 'pg_restore'].map((name) => realpathSync(onPath(name) ?? ''));
-    const hide = programs.map((path) => `mount --bind /dev/null '${path}' && `).join('');
-    const { stdout } = await execa(
-      'unshare',
-      [...apart, 'sh', '-c', `${hide} exec "$0" "$1"`, process.execPath, child],
-      { env: { CLONE_URL: lab.url } },
-    );
-    const { findings, error } = JSON.parse(stdout) as { findings: { found: string }[]; error: string };
+    const { findings, error } = await cloneWith('/nowhere', lab.url);
     expect(findings.map(({ found }) => found)).toEqual([
       'no pg_dump that can be run',
       'no pg_restore that can be run',
     ]);
     expect(error).toMatch(
-      /pg_dump: found no such program on this host that can be run; expected .*; install them/,
+      /pg_dump: found no such program on the worker's PATH that can be run; expected .*; install them/,
     );
   });
 });
 
-describe.skipIf(!canMount)('on a host with those of version 18', () => {
+const clients = await ensurePostgresClients().catch((error: unknown) => String(error));
+
+describe.skipIf(!clients.startsWith('/'))("with those of version 18 on the worker's PATH", () => {
   const lab = useTestDatabase({ major: 18 });
 
   test('a clone by dump holds every row of a Postgres 18, and what it derives from them', async () => {
     await lab.client.query(`alter table "LiteLLM_CredentialsTable"
       add column api_key text generated always as (credential_values ->> 'api_key') virtual`);
     const before = await dump(lab.client, ['LiteLLM_SpendLogs']);
-    const mount = `mount --bind '${await ensurePostgresClients()}' /usr/local/sbin`;
-    const { stdout } = await execa(
-      'unshare',
-      [...apart, 'sh', '-c', `${mount} && exec "$0" "$1"`, process.execPath, child],
-      { env: { CLONE_URL: lab.url } },
-    );
-    const { findings, error, cloned } = JSON.parse(stdout) as Record<
-      'findings' | 'error' | 'cloned',
-      unknown
-    >;
+    const { findings, error, cloned } = await cloneWith(clients, lab.url);
     expect({ findings, error }).toEqual({ findings: [] });
     expect(cloned).toEqual({ ...before, LiteLLM_SpendLogs: [] });
   });

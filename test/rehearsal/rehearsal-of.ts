@@ -8,6 +8,7 @@ export function rehearsalOf(source: string, options: Partial<RehearsalOptions> =
   return createRehearsal({
     source: new Secret(source),
     clone: 'auto',
+    searchPath: process.env.PATH ?? '',
     start: ['/bin/true'],
     port: 4,
     environment: {},
