@@ -206,7 +206,7 @@ async function startController(
         workers.push(await startDrilledWorker(options));
       }
       const slot = await readFile(slotPath(deployment), 'utf8').catch(() => '');
-      for (const [key] of slot.matchAll(/sk-[A-Za-z0-9_-]{43}/g)) secrets.add(key);
+      for (const [key] of slot.matchAll(/sk-[0-9a-f]{64}/g)) secrets.add(key);
       const now = keysIn(await readFile(deployment.keyFile, 'utf8').catch(() => ''));
       for (const key of [now.master, now.salt]) if (key !== '') secrets.add(key);
     }

@@ -53,9 +53,15 @@ export function createLeaseActivities(ports: Ports) {
     async releaseLease(job: Job): Promise<{ released: boolean }> {
       const { database } = ports.target(job.target);
       return withHeartbeat(async () => {
-        const lease = await database.lease();
-        if (lease?.rotation !== job.rotation) return { released: false };
-        await database.releaseLease(await takeFence(database, job.rotation));
+        const isOurs = async () => (await database.lease())?.rotation === job.rotation;
+        if (!(await isOurs())) return { released: false };
+        try {
+          await database.releaseLease(await takeFence(database, job.rotation));
+        } catch (error) {
+          // An earlier attempt, of a worker that was frozen, may have released it in the meantime.
+          if (await isOurs()) throw error;
+          return { released: false };
+        }
         return { released: true };
       });
     },
