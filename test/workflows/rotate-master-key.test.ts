@@ -457,6 +457,23 @@ describe.concurrent('after a terminate', () => {
     },
   );
 
+  test('a dry run touches nothing of what was ended, and says what leads it to an end', async () => {
+    const { activities, deployment } = createFakeActivities((state, originals) => ({
+      takeLease: async (job) =>
+        state.lease === null ? originals.takeLease(job) : { unfinished: state.lease, found: 'nothing' },
+    }));
+    const left = { ...untouched, lease: 'an ended one', slot: true, database: 'pending', service: 'stopped' };
+    Object.assign(deployment, left);
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod', dryRun: true });
+      expect(await failureOf(handle.result())).toMatchObject({
+        type: 'Refused',
+        message: expect.stringMatching(/nothing was changed; run "litellm-rotate reconcile prod"/) as string,
+      });
+    });
+    expect(deployment).toMatchObject(left);
+  });
+
   test.for([
     ['watchServiceLog', 'forward', rotated],
     ['writeSecrets', 'back', untouched],
