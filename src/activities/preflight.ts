@@ -9,10 +9,10 @@ import { failureTypes, RotationError } from '../rotation/failure.ts';
 import { createRowList, type ValueInventory } from '../rotation/inventory.ts';
 import type { KeyName, KeyPair } from '../rotation/keys.ts';
 import type { PlanParts } from '../rotation/plan-parts.ts';
-import { Secret } from '../rotation/secret.ts';
 import { takeFence, withHeartbeat } from './context.ts';
 import { fingerprintsOf } from './generations.ts';
 import { type Job, type Ports, type Target } from './ports.ts';
+import { randomKey, type SeenModels, seeModels } from './proofs.ts';
 
 /** How far back the service's log is read. */
 export const logLines = 2_000;
@@ -89,7 +89,7 @@ export function createPreflightActivities(ports: Ports) {
       return withHeartbeat(async () => {
         const { master } = await currentKeys(target, job);
         const findings: Finding[] = [];
-        let models: readonly string[] = [];
+        let seen: SeenModels = { models: 0, modelsDigest: '' };
         for (const proxy of target.proxies) {
           const { ready, detail } = await proxy.readiness();
           const blocking = (code: string, found: string, expected: string, next: string) =>
@@ -120,12 +120,11 @@ export function createPreflightActivities(ports: Ports) {
               'run it in database mode with a master key',
             );
           }
-          models = await proxy.models(master);
+          seen = await seeModels(proxy, master);
         }
         return {
           urls: target.proxies.map(({ url }) => url),
-          models: models.length,
-          modelsDigest: digestOf(models),
+          ...seen,
           findings,
         };
       });
@@ -200,15 +199,6 @@ export async function currentKeys(target: Target, { rotation }: Job): Promise<Ke
   const { current, findings } = await target.store.inspect(rotation);
   if (current === undefined) throw refusal(findings);
   return current;
-}
-
-/** Names of models are not secret, but they may be many: the history gets a digest. */
-export function digestOf(models: readonly string[]): string {
-  return createHash('sha256').update(JSON.stringify(models)).digest('hex').slice(0, 16);
-}
-
-export function randomKey(): Secret {
-  return new Secret(`sk-${crypto.randomUUID()}`);
 }
 
 async function compareEnvironment(target: Target, keys: KeyPair): Promise<Finding[]> {

@@ -1,12 +1,12 @@
+import { createHash } from 'node:crypto';
 import { isCanary } from '../canary/canary.ts';
 import type { Proxy } from '../litellm/proxy-port.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { ReportProgress } from '../rotation/fence.ts';
 import type { KeyGenerations } from '../rotation/keys.ts';
-import type { Secret } from '../rotation/secret.ts';
+import { Secret } from '../rotation/secret.ts';
 import type { RotationDatabase, Transition } from '../reencryption/port.ts';
 import { pause } from './context.ts';
-import { digestOf, randomKey } from './preflight.ts';
 
 /** LiteLLM may answer the previous key from a cache for a while. */
 const refusalTimeoutMs = 60_000;
@@ -14,10 +14,21 @@ const refusalTimeoutMs = 60_000;
 /** The side that must hold: `pending` after a cutover, `previous` after a rollback. */
 export type Side = 'pending' | 'previous';
 
-/** The models of preflight, by number and digest. */
+/** The models of before the outage, by number and digest: their names may be many, and are not for the history. */
 export interface SeenModels {
   readonly models: number;
   readonly modelsDigest: string;
+}
+
+/** The models that the proxy serves now, but for a canary's: one may be left of an earlier rotation. */
+export async function seeModels(proxy: Proxy, key: Secret): Promise<SeenModels> {
+  const models = (await proxy.models(key)).filter((name) => !isCanary(name));
+  const modelsDigest = createHash('sha256').update(JSON.stringify(models)).digest('hex').slice(0, 16);
+  return { models: models.length, modelsDigest };
+}
+
+export function randomKey(): Secret {
+  return new Secret(`sk-${crypto.randomUUID()}`);
 }
 
 /** The side's master key gets 200; a random one and the other side's get 401. */
@@ -45,7 +56,7 @@ export async function proveKeys(
   }
 }
 
-/** The proxy serves the same models as preflight saw, but for a canary's. */
+/** The proxy serves the same models as were seen, but for a canary's. */
 export async function proveModels(
   proxy: Proxy,
   key: Secret,
@@ -55,13 +66,13 @@ export async function proveModels(
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
-    const models = (await proxy.models(key)).filter((name) => !isCanary(name));
-    if (digestOf(models) === seen.modelsDigest) return;
+    const { models, modelsDigest } = await seeModels(proxy, key);
+    if (modelsDigest === seen.modelsDigest) return;
     // Right after a start, LiteLLM serves before it has loaded the models from its database.
-    if (Date.now() > deadline || models.length > seen.models) {
+    if (Date.now() > deadline || models > seen.models) {
       throw new RotationError(
         failureTypes.wrongKey,
-        `${proxy.url}: found ${models.length} models, expected the ${seen.models} of before the rotation; a model whose credential does not open is dropped silently`,
+        `${proxy.url}: found ${models} models, expected the ${seen.models} of before the rotation; a model whose credential does not open is dropped silently`,
       );
     }
     await pause(1_000, signal);

@@ -3,7 +3,7 @@ import type { Progress } from './progress.ts';
 import { secrets, undo } from './policies.ts';
 import type { Compensation } from './saga.ts';
 
-/** What preflight saw and a rollback must bring back. */
+/** The models that were served before the outage, which must be served after it, whichever way it goes. */
 export interface Before {
   readonly models: number;
   readonly modelsDigest: string;

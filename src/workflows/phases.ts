@@ -1,6 +1,7 @@
+import { patched } from '@temporalio/workflow';
 import type { Plan } from '../rotation/plan.ts';
 import type { Rehearsed } from '../rotation/rehearsal.ts';
-import { proxy, secrets, service, swaps, undo, values } from './policies.ts';
+import { looks, proxy, secrets, service, swaps, undo, values } from './policies.ts';
 import { rehearse } from './rehearsal.ts';
 import type { Rotation, Staged } from './rotation.ts';
 
@@ -44,9 +45,12 @@ export async function stage(rotation: Rotation, plan: Plan): Promise<Staged> {
   return { fingerprints, rehearsed, canaryPort: port };
 }
 
-/** Stops the service, and proves that nothing can write with the current key. */
-export async function fence({ job, progress, undo: steps, back }: Rotation, plan: Plan): Promise<void> {
+/** Stops the service, and proves that nothing can write with the current key. Returns when it began to stop it. */
+export async function fence(rotation: Rotation, plan: Plan): Promise<number> {
+  const { job, progress, undo: steps, back } = rotation;
   progress.enter('fence');
+  if (!steps.has(back.stop.name)) await lookAgain(rotation);
+  const stoppedAt = Date.now();
   steps.add(back.stop);
   progress.serving(false);
   await progress.run(service.stopService, job, `Stop ${plan.service.description}`, ({ detail }) => detail);
@@ -56,6 +60,20 @@ export async function fence({ job, progress, undo: steps, back }: Rotation, plan
     'Prove that nothing can write with the current key',
     ({ detail }) => detail,
   );
+  return stoppedAt;
+}
+
+/** Preflight may be days ago, as a pause may last, and people store and delete models meanwhile. */
+async function lookAgain(rotation: Rotation): Promise<void> {
+  // Rotations of earlier releases go on by what preflight saw.
+  if (!patched('the models are looked at before the stop')) return;
+  const seen = await rotation.progress.run(
+    looks.inspectProxy,
+    rotation.job,
+    'Look once more at the models that are served',
+    ({ models }) => `${models} models`,
+  );
+  if (seen.findings.length === 0) rotation.before = seen;
 }
 
 /** The swap in the database, then the secret files, behind the fence. */
@@ -104,7 +122,7 @@ export async function start({ job, progress, undo: steps, back }: Rotation, plan
 
 /** The proof that the new keys are in force everywhere, and nothing else is. */
 export async function verify(
-  { job, progress }: Rotation,
+  { job, progress, before }: Rotation,
   plan: Plan,
   { canaryPort }: Staged,
   swapped: number,
@@ -116,7 +134,7 @@ export async function verify(
     side,
     'Verify that the new key is accepted, the previous and a random one refused',
   );
-  const { models, modelsDigest } = plan.proxy;
+  const { models, modelsDigest } = before ?? plan.proxy;
   await progress.run(
     proxy.verifyModels,
     { ...side, models, modelsDigest },

@@ -42,12 +42,12 @@ class RotationRun {
     // Kept across a reset of the workflow, so that the run after it finds the same pending keys.
     const job = { target: request.target, rotation: workflowInfo().firstExecutionRunId };
     const progress = new Progress(job.rotation, request.target);
-    const back = createCompensations(job, progress, () => this.#plan?.proxy ?? null);
+    const back = createCompensations(job, progress, () => this.#rotation.before);
     const pausing = new Pausing(
       () => this.#noPause(),
       (paused) => progress.pause(paused),
     );
-    this.#rotation = { job, progress, pausing, undo: new Compensations(), back };
+    this.#rotation = { job, progress, pausing, undo: new Compensations(), back, before: null };
     this.#decision = new Decision(() => ({
       pivoted: this.#result !== null,
       cancelled: this.#cancelled,
@@ -86,6 +86,7 @@ class RotationRun {
     const rotation = this.#rotation;
     if (this.#staged === null) {
       ({ plan: this.#plan, digest: this.#planDigest } = await preflight(rotation, this.#request));
+      rotation.before = this.#plan.proxy;
     }
     const plan = this.#plan;
     if (plan === null) throw new Error('preflight made no plan');
@@ -97,8 +98,7 @@ class RotationRun {
     if (plan.blocked) throw refusedPlan(plan);
     this.#staged ??= await stage(rotation, plan);
     await rotation.pausing.gate();
-    const stoppedAt = Date.now();
-    await fence(rotation, plan);
+    const stoppedAt = await fence(rotation, plan);
     const { values, rows, lateValues, tokenRow, swapMs } = await cutover(rotation, plan);
     await start(rotation, plan);
     const restartMs = Date.now() - stoppedAt - swapMs;

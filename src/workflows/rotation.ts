@@ -1,7 +1,7 @@
 import type { Job } from '../activities/ports.ts';
 import type { KeyFingerprints } from '../rotation/keys.ts';
 import type { Rehearsed } from '../rotation/rehearsal.ts';
-import type { createCompensations } from './compensations.ts';
+import type { Before, createCompensations } from './compensations.ts';
 import type { Pausing } from './pausing.ts';
 import type { Progress } from './progress.ts';
 import type { Compensations } from './saga.ts';
@@ -14,6 +14,8 @@ export interface Rotation {
   /** Filled before each step, emptied by a rollback. */
   readonly undo: Compensations;
   readonly back: ReturnType<typeof createCompensations>;
+  /** What was served before the outage: as preflight saw it, and then as it was seen right before the stop. */
+  before: Before | null;
 }
 
 /** What stage leaves for the phases after it. */

@@ -37,7 +37,23 @@ async function worker(throttle: number): Promise<WorkerProcess> {
   });
 }
 
+/** Stores a model as an administrator does. */
+async function addModel(name: string): Promise<number> {
+  const answer = await fetch(`${demo.url}/model/new`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${serving.master}`, 'content-type': 'application/json' },
+    body: JSON.stringify({
+      model_name: name,
+      litellm_params: { model: `openai/${name}`, api_key: 'sk-added', api_base: lab.provider.url },
+      model_info: { id: name },
+    }),
+  });
+  return answer.status;
+}
+
 test('a rotation that is paused in stage serves on, stays paused when its worker is killed, and is continued to its end', async () => {
+  // What a worker leaves that was frozen while its rotation was rolled back.
+  expect(await addModel('litellm-rotate-canary-000000000000')).toBe(200);
   const first = await worker(2);
   const workflow = 'paused';
   expect(await lab.cli('rotate', 'demo', '--detach', '--workflow-id', workflow)).toMatchObject({
@@ -59,6 +75,8 @@ test('a rotation that is paused in stage serves on, stays paused when its worker
     stderr: expect.stringContaining('paused: the rotation is paused already'),
   });
   expect(await callModel(demo.url, serving.virtualKey, serving.model)).toBe(200);
+  // A pause may last for days, in which people work with LiteLLM.
+  expect(await addModel('added-in-the-pause')).toBe(200);
 
   await first.stop('SIGKILL');
   await worker(1_000_000);
@@ -77,7 +95,10 @@ test('a rotation that is paused in stage serves on, stays paused when its worker
   expect(await lab.cli('continue', workflow)).toMatchObject({ exitCode: 2 });
   const master = await valueIn(demo.keyFile, 'LITELLM_MASTER_KEY');
   expect(master).not.toBe(serving.master);
-  expect(await modelsOf(demo.url, master)).toMatchObject({ status: 200 });
+  expect(await modelsOf(demo.url, master)).toMatchObject({
+    status: 200,
+    models: expect.arrayContaining(['added-in-the-pause']) as string[],
+  });
   expect(await callModel(demo.url, serving.virtualKey, serving.model)).toBe(200);
   expect(await journalRest(demo.databaseUrl)).toEqual({ lease: null, staged: 0 });
 
