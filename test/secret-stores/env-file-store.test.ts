@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import {
   appendFile,
@@ -146,6 +147,55 @@ describe('a rotation', () => {
       });
     }
   });
+});
+
+describe.runIf(process.getuid?.() === 0)("a slot that is not the worker's own", () => {
+  test.for([
+    ['is of another user', { uid: 65_534, mode: 0o600 }],
+    ['can be written by others', { uid: 0, mode: 0o666 }],
+  ] as const)(
+    'is refused when it %s: root would write what it says, where it says',
+    async ([, { uid, mode }]) => {
+      const { directory, files, store, before } = await deployment();
+      const victim = join(directory, 'victim');
+      await writeFile(victim, 'root only', { mode: 0o600 });
+      await store.prepare(rotation, fence, newKeys);
+      const slotDirectory = join(directory, '.litellm-rotate');
+      const path = join(slotDirectory, 'slot.json');
+      // Whoever owns the directory of the key files can put a directory of their own in this one's place.
+      const slot = JSON.parse(await readFile(path, 'utf8')) as { parts: Record<string, unknown>[] };
+      const image = { before: 'root only', after: 'theirs' };
+      const encode = (encoding: (text: string) => string) => ({
+        before: encoding(image.before),
+        after: encoding(image.after),
+      });
+      slot.parts = [
+        {
+          ...slot.parts[0],
+          path: victim,
+          realPath: victim,
+          ...encode((text) => Buffer.from(text).toString('base64')),
+          digests: encode((text) => createHash('sha256').update(text).digest('hex')),
+        },
+      ];
+      await writeFile(path, JSON.stringify(slot));
+      await chmod(path, mode);
+      await chown(path, uid, uid);
+      for (const act of [
+        () => store.promote(rotation, fence),
+        () => store.generations(rotation),
+        () => store.observe(rotation),
+        () => store.inspect(),
+      ]) {
+        await expect(act()).rejects.toMatchObject({
+          type: failureTypes.refused,
+          message: expect.stringContaining(path) as string,
+        });
+      }
+      expect(await readFile(victim, 'utf8')).toBe('root only');
+      expect(await snapshot(files)).toBe(before);
+    },
+  );
 });
 
 describe('adding a salt key where there was none', () => {

@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
 import type { Fence } from '../../rotation/fence.ts';
@@ -31,6 +31,7 @@ export function createSlotDirectory(fs: FileSystem, path: string): SlotDirectory
         // A symlink in the slot's place is not ours.
         const handle = await fs.open(slotPath, constants.O_RDONLY | constants.O_NOFOLLOW);
         try {
+          mustBeOurs(await handle.stat(), slotPath);
           return await handle.readFile();
         } finally {
           await handle.close();
@@ -159,4 +160,16 @@ export function createSlotDirectory(fs: FileSystem, path: string): SlotDirectory
       }
     });
   }
+}
+
+/**
+ * Whoever owns the directory of the key files, LiteLLM's own user perhaps, can put another slot in the place of ours; as
+ * root, we would write what it says to the paths that it says.
+ */
+function mustBeOurs({ uid, mode }: Stats, slotPath: string): void {
+  if (uid === process.geteuid?.() && (mode & 0o077) === 0) return;
+  throw new RotationError(
+    failureTypes.refused,
+    `found ${slotPath} of user ${uid} with mode ${(mode & 0o777).toString(8).padStart(4, '0')}; expected one that this process has written, of its own user and mode 0600; if you know it to be that one, run: chown ${process.geteuid?.()} ${slotPath}; chmod 600 ${slotPath}; else remove it`,
+  );
 }
