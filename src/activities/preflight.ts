@@ -112,11 +112,14 @@ export function createPreflightActivities(ports: Ports) {
             );
             continue;
           }
-          if ((await proxy.tryKey(randomKey())) === 'accepted') {
+          const random = await proxy.tryKey(randomKey());
+          if (random !== 'refused') {
             blocking(
               'any-key-accepted',
-              'that it accepts a random key',
-              'keys to be checked',
+              random === 'accepted'
+                ? 'that it accepts a random key'
+                : `that it answers ${random.status} to a random key`,
+              'keys to be checked, and 401 for one that it does not know',
               'run it in database mode with a master key',
             );
           }

@@ -1,0 +1,52 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, onTestFinished, test } from 'vitest';
+import { proveKeys } from '../../src/activities/proofs.ts';
+import { createProxy } from '../../src/litellm/proxy.ts';
+import { failureTypes } from '../../src/rotation/failure.ts';
+import { Secret } from '../../src/rotation/secret.ts';
+
+const [previous, pending] = ['sk-previous', 'sk-pending'];
+const generations = {
+  previous: { master: new Secret(previous), salt: undefined },
+  pending: { master: new Secret(pending), salt: undefined },
+};
+
+/** Proves the pending key to a server that answers each key as told, and any other with the last. */
+async function prove(statuses: { pending: number; previous: number; other: number }): Promise<void> {
+  const byKey: Readonly<Record<string, number>> = {
+    [`Bearer ${pending}`]: statuses.pending,
+    [`Bearer ${previous}`]: statuses.previous,
+  };
+  const server = createServer(({ headers }, response) => {
+    response.writeHead(byKey[headers.authorization ?? ''] ?? statuses.other).end('{}');
+  });
+  onTestFinished(() => void server.close());
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const proxy = createProxy({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+  await proveKeys(proxy, generations, 'pending', new AbortController().signal);
+}
+
+test('one key that is accepted and two that are refused prove a side', async () => {
+  await expect(prove({ pending: 200, previous: 401, other: 401 })).resolves.toBeUndefined();
+});
+
+test.for([
+  ['the new key is refused', { pending: 401, previous: 401, other: 401 }],
+  ['any key is accepted', { pending: 200, previous: 200, other: 200 }],
+])('when %s, no retry mends it', async ([, statuses]) => {
+  await expect(prove(statuses as Parameters<typeof prove>[0])).rejects.toMatchObject({
+    type: failureTypes.wrongKey,
+  });
+});
+
+test.for([
+  ['the new key, which may be right', { pending: 503, previous: 401, other: 401 }],
+  ['the previous key, which may still be taken', { pending: 200, previous: 503, other: 401 }],
+  ['a random key', { pending: 200, previous: 401, other: 302 }],
+])('an answer that is neither yes nor no to %s is asked for again', async ([, statuses]) => {
+  await expect(prove(statuses as Parameters<typeof prove>[0])).rejects.toMatchObject({
+    type: failureTypes.proxyFailed,
+    message: expect.stringMatching(/answered (503|302) to .* expected 200 or 401/) as string,
+  });
+});
