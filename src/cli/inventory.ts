@@ -1,7 +1,7 @@
 import type { ValueInventory } from '../rotation/inventory.ts';
 import { workflowTypes } from '../workflows/messages.ts';
-import { exitCodes } from './exit.ts';
-import { resultOf } from './following.ts';
+import { CommandError, exitCodes } from './exit.ts';
+import { type Followed, resultOf } from './following.ts';
 import { kindOf, placeOf, renderRows, renderSkipped, table } from './rendering.ts';
 import { requester } from './requester.ts';
 import { withClient } from './temporal-client.ts';
@@ -22,13 +22,33 @@ export async function inventory(target: string, options: InventoryOptions): Prom
       staticSummary: `Count the sealed values of ${target}`,
     });
     process.stderr.write(`litellm-rotate: inventory of ${target}: workflow ${handle.workflowId}\n`);
-    const found = (await resultOf(handle)) as unknown as ValueInventory;
-    process.stdout.write(`${options.json === true ? JSON.stringify(found, null, 2) : render(found)}\n`);
+    const found = await inventoried.resultOf(handle);
+    process.stdout.write(
+      `${options.json === true ? JSON.stringify(found, null, 2) : describeInventory(found)}\n`,
+    );
     return exitCodes.done;
   });
 }
 
-function render(found: ValueInventory): string {
+/** How the end of a look is read: whatever ended it, nothing was changed. */
+export const inventoried: Followed<ValueInventory> = {
+  async resultOf(handle) {
+    try {
+      return (await resultOf(handle)) as unknown as ValueInventory;
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      const { exitCode } = error;
+      if (exitCode !== exitCodes.rolledBack && exitCode !== exitCodes.needsPerson) throw error;
+      throw new CommandError(exitCodes.finding, 'the look was ended before its end; nothing was changed');
+    }
+  },
+  detached: (workflowId) =>
+    new CommandError(exitCodes.detached, 'no longer following; the look goes on', [
+      `litellm-rotate status ${workflowId}`,
+    ]),
+};
+
+export function describeInventory(found: ValueInventory): string {
   const { description, lines, values, rows, columns, skipped, listed, unlisted } = found;
   const cells = lines.map((line) => [placeOf(line), ...kindOf(line)]);
   return [

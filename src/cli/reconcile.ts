@@ -1,8 +1,28 @@
 import { workflowTaskTimeout, workflowTypes } from '../workflows/messages.ts';
-import { exitCodes } from './exit.ts';
-import { resultOf } from './following.ts';
+import { CommandError, exitCodes } from './exit.ts';
+import { type Followed, resultOf } from './following.ts';
 import { requester } from './requester.ts';
 import { withClient } from './temporal-client.ts';
+
+interface Reconciled {
+  readonly target: string;
+  readonly rotation: string | null;
+  readonly direction: string;
+}
+
+export const reconciled: Followed<Reconciled> = {
+  resultOf: async (handle) => (await resultOf(handle)) as unknown as Reconciled,
+  detached: (workflowId) =>
+    new CommandError(exitCodes.detached, 'no longer following; the reconciliation goes on', [
+      `litellm-rotate status ${workflowId} --follow`,
+    ]),
+};
+
+export function describeReconciliation({ target, rotation, direction }: Reconciled): string {
+  return rotation === null
+    ? `${target}: nothing to reconcile`
+    : `${target}: rotation ${rotation} led ${direction}`;
+}
 
 /** `reconcile TARGET`: leads what a terminated rotation left to one side. */
 export async function reconcile(
@@ -18,10 +38,10 @@ export async function reconcile(
       workflowTaskTimeout,
       staticSummary: `Reconcile what an ended rotation of ${target} left`,
     });
-    const result = (await resultOf(handle)) as unknown as { rotation: string | null; direction: string };
-    if (options.json === true) process.stdout.write(`${JSON.stringify(result)}\n`);
-    else if (result.rotation === null) process.stdout.write(`${target}: nothing to reconcile\n`);
-    else process.stdout.write(`${target}: rotation ${result.rotation} led ${result.direction}\n`);
+    const result = await reconciled.resultOf(handle);
+    process.stdout.write(
+      `${options.json === true ? JSON.stringify(result) : describeReconciliation(result)}\n`,
+    );
     return exitCodes.done;
   });
 }

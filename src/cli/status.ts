@@ -1,6 +1,4 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
-import type { ReencryptionResult } from '../rotation/reencryption.ts';
-import type { RotationResult } from '../rotation/status.ts';
 import { searchAttributes, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
 import {
@@ -12,6 +10,8 @@ import {
   rotation,
   runningNote,
 } from './following.ts';
+import { describeInventory, inventoried } from './inventory.ts';
+import { describeReconciliation, reconciled } from './reconcile.ts';
 import { describeReencryption, exitCodeOf, reencryption } from './reencrypt.ts';
 import { renderPhase, renderStep, table } from './rendering.ts';
 import { describeResult } from './rotate.ts';
@@ -47,16 +47,21 @@ interface Ending<T> {
   exitCodeOf(result: T): number;
 }
 
-const rotated: Ending<RotationResult> = {
-  followed: rotation,
-  describe: describeResult,
-  exitCodeOf: () => exitCodes.done,
+/** By the type of the workflow. */
+const endings: Readonly<Record<string, Ending<unknown>>> = {
+  [workflowTypes.rotate]: ending(rotation, describeResult),
+  [workflowTypes.reconcile]: ending(reconciled, describeReconciliation),
+  [workflowTypes.inventory]: ending(inventoried, describeInventory),
+  [workflowTypes.reencrypt]: ending(reencryption, describeReencryption, exitCodeOf),
 };
-const reencrypted: Ending<ReencryptionResult> = {
-  followed: reencryption,
-  describe: describeReencryption,
-  exitCodeOf,
-};
+
+function ending<T>(
+  followed: Followed<T>,
+  describe: (result: T) => string,
+  exitCode: (result: T) => number = () => exitCodes.done,
+): Ending<T> {
+  return { followed, describe, exitCodeOf: exitCode };
+}
 
 /** `status WORKFLOW-ID`: its steps, and how it ended or where it is. */
 export async function showRotation(
@@ -69,9 +74,13 @@ export async function showRotation(
         type,
         status: { name },
       } = await client.workflow.getHandle(workflowId).describe();
-      return type === workflowTypes.reencrypt
-        ? await showWorkflow(client, { workflowId, name }, reencrypted, options)
-        : await showWorkflow(client, { workflowId, name }, rotated, options);
+      const ended = endings[type];
+      if (ended !== undefined) return await showWorkflow(client, { workflowId, name }, ended, options);
+      throw new CommandError(
+        exitCodes.usage,
+        `workflow ${workflowId}: found a ${type}; expected one of ${Object.keys(endings).join(', ')}`,
+        ['litellm-rotate status   (lists the rotations)'],
+      );
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
       throw new CommandError(exitCodes.usage, `workflow ${workflowId}: found none of that id`, [

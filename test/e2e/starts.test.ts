@@ -102,6 +102,10 @@ describe('the command line', () => {
     expect(text.stdout).toMatch(/LiteLLM_CredentialsTable\.credential_values +\d+ +v2 +salt key/);
     expect(text.stdout).toMatch(/skipped .*request log/);
     expect(text.stdout).not.toContain('credential-7');
+    const workflow = /workflow (\S+)/.exec(text.stderr)?.[1] ?? '';
+    const status = await lab.cli('status', workflow);
+    expect(status).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(status.stdout).toContain(text.stdout);
     expect(await journalRest(demo.databaseUrl)).toEqual({ lease: null, staged: 0 });
   });
 
@@ -182,6 +186,22 @@ describe('the command line', () => {
     const { exitCode, stderr } = await lab.cli(...args);
     expect(stderr).toContain(sentence);
     expect(exitCode).toBe(2);
+  });
+
+  test('status shows a reconciliation, and says of a workflow of others that it is none of ours', async () => {
+    const reconciled = await lab.cli('reconcile', 'demo');
+    expect(reconciled).toMatchObject({ exitCode: 0, stdout: 'demo: nothing to reconcile' });
+    const status = await lab.cli('status', 'reconcile-demo');
+    expect(status).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(status.stdout).toContain(reconciled.stdout);
+    await lab.client.workflow.start('BakeCake', { taskQueue: 'kitchen', workflowId: 'cake' });
+    for (const follow of [[], ['--follow']]) {
+      expect(await lab.cli('status', 'cake', ...follow)).toMatchObject({
+        exitCode: 2,
+        stdout: '',
+        stderr: expect.stringMatching(/^litellm-rotate: error: workflow cake: found a BakeCake/) as string,
+      });
+    }
   });
 
   test('--detach prints the id, and status follows it', async () => {
