@@ -1,6 +1,9 @@
+import { chmod, chown, lchown, symlink, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { execa } from 'execa';
 import { expect, test } from 'vitest';
-import { root } from './project.ts';
+import { root, scratchDirectory } from './project.ts';
 
 /** Runs a line of bash in the project, with the command line's program as `$cli`. */
 async function bash(line: string) {
@@ -34,3 +37,52 @@ test('says that its output could not be written', async () => {
   expect(exitCode).toBe(1);
   expect(stderr).toMatch(/^litellm-rotate: error: .*ENOSPC[^\n]*$/);
 });
+
+const nobody = 65_534;
+
+test.runIf(process.getuid?.() === 0).for([
+  ['is of another user', (path: string) => chown(path, nobody, nobody)],
+  ['everybody can write', (path: string) => chmod(path, 0o666)],
+  [
+    'is a link of another user',
+    async (path: string, directory: string) => {
+      await symlink(path, join(directory, 'litellm-rotate.yaml'));
+      await lchown(join(directory, 'litellm-rotate.yaml'), nobody, nobody);
+    },
+    'elsewhere.yaml',
+  ],
+] as const)(
+  'runs no command of a configuration that it happens to find where it is called, and that %s',
+  async ([, give, name = 'litellm-rotate.yaml']) => {
+    const directory = await scratchDirectory();
+    const [path, proof] = [join(directory, name), join(directory, 'proof')];
+    await writeFile(
+      path,
+      `targets:
+  prod:
+    database: { url: { env: DATABASE } }
+    secrets: { files: [{ path: /etc/litellm/keys.env, reader: systemd }] }
+    service: { type: command, start: [/bin/true], stop: [/bin/true], status: [touch, ${proof}] }
+    proxy: { url: http://127.0.0.1:9 }
+`,
+    );
+    await give(path, directory);
+    const doctor = (...options: string[]) =>
+      execa(process.execPath, [join(root, 'src/cli.ts'), 'doctor', ...options], {
+        cwd: directory,
+        env: { DATABASE: 'postgresql://nobody@127.0.0.1:9/none', TEMPORAL_ADDRESS: '127.0.0.1:9' },
+        reject: false,
+      });
+    expect(await doctor()).toMatchObject({
+      exitCode: 2,
+      stdout: '',
+      stderr: expect.stringMatching(
+        /^litellm-rotate: error: litellm-rotate\.yaml: found .*--config/,
+      ) as string,
+    });
+    expect(existsSync(proof)).toBe(false);
+    // Named, it is somebody's own choice.
+    expect((await doctor('--config', path)).exitCode).toBe(1);
+    expect(existsSync(proof)).toBe(true);
+  },
+);
