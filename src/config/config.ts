@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { LineCounter, type Node, parseDocument } from 'yaml';
+import { type Document, LineCounter, type Node, parseDocument } from 'yaml';
 import type * as z from 'zod';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import { type Config, configSchema } from './schema.ts';
@@ -32,7 +32,7 @@ export function parseConfig(source: string, path: string): Config {
       `${path}:${line}:${col}: found YAML that does not parse (${syntax.code.toLowerCase().replaceAll('_', ' ')}); mend the line`,
     );
   }
-  const parsed = configSchema.safeParse(document.toJS());
+  const parsed = configSchema.safeParse(valuesOf(document, path));
   if (parsed.success) return parsed.data;
   const mistakes = parsed.error.issues.map((issue) => {
     const line = lineOf(issue.path);
@@ -47,6 +47,16 @@ export function parseConfig(source: string, path: string): Config {
       if (node?.range) return lineCounter.linePos(node.range[0]).line;
     }
     return undefined;
+  }
+}
+
+function valuesOf(document: Document.Parsed, path: string): unknown {
+  try {
+    return document.toJS();
+  } catch {
+    throw bad(
+      `${path}: found an alias (*name) that leads nowhere, or to too much; expected one of an anchor (&name) before it`,
+    );
   }
 }
 

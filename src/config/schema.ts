@@ -16,6 +16,7 @@ const command = z
 const address = z
   .string()
   .regex(/^[^:\s]+:\d{1,5}$/, 'expected an address such as 127.0.0.1:0')
+  .refine((value) => Number(value.split(':')[1]) <= 65_535, 'expected a port of at most 65535')
   .transform((value) => {
     const at = value.lastIndexOf(':');
     return { host: value.slice(0, at), port: Number(value.slice(at + 1)) };
@@ -36,15 +37,24 @@ const reader = z.enum(['systemd', 'shell', 'dotenv', 'docker-compose', 'docker']
   error: 'expected who reads the file: systemd, shell, dotenv, docker-compose or docker',
 });
 
-const secrets = z.strictObject({
-  files: z
-    .array(z.strictObject({ path, role: z.enum(['keys', 'copies']).default('keys'), reader }))
-    .min(1, 'expected at least one file')
-    .refine((files) => files.some(({ role }) => role === 'keys'), 'expected a file with role: keys'),
-  masterKey: z.array(variable).min(1).default(['LITELLM_MASTER_KEY']),
-  saltKey: z.array(variable).min(1).default(['LITELLM_SALT_KEY']),
-  slotDirectory: path.optional(),
-});
+/** Postgres takes 0 for "without end", with LiteLLM stopped meanwhile. */
+const limit = duration.refine((ms) => ms > 0, 'expected a length of time that is not 0');
+
+const secrets = z
+  .strictObject({
+    files: z
+      .array(z.strictObject({ path, role: z.enum(['keys', 'copies']).default('keys'), reader }))
+      .min(1, 'expected at least one file')
+      .refine((files) => files.some(({ role }) => role === 'keys'), 'expected a file with role: keys'),
+    masterKey: z.array(variable).min(1).default(['LITELLM_MASTER_KEY']),
+    saltKey: z.array(variable).min(1).default(['LITELLM_SALT_KEY']),
+    slotDirectory: path.optional(),
+  })
+  .refine(
+    ({ masterKey, saltKey }) =>
+      new Set([...masterKey, ...saltKey]).size === masterKey.length + saltKey.length,
+    'expected each variable once, for one of the keys',
+  );
 
 const timeouts = { stopTimeout: duration.optional(), startTimeout: duration.optional() };
 const service = z.discriminatedUnion(
@@ -97,8 +107,8 @@ const target = z.strictObject({
     url: secretReference,
     schema: text.optional(),
     proxyRole: text.optional(),
-    lockTimeout: duration.default(10_000),
-    statementTimeout: duration.optional(),
+    lockTimeout: limit.default(10_000),
+    statementTimeout: limit.optional(),
     throttle: z.number().int().positive().optional(),
     backOff: z.boolean().default(true),
     skipTables: z.array(text).optional(),
@@ -119,8 +129,11 @@ const target = z.strictObject({
   }),
   canary: z.strictObject({ listen: address.optional(), url: httpUrl.optional() }).default({}),
   knownKeys: z.array(z.strictObject({ label: text, key: secretReference })).default([]),
-  /** How long the log is watched after a cutover: LiteLLM reads its database anew about every 30 s. */
-  observe: duration.default(65_000),
+  /**
+   * How long the log is watched after a cutover: LiteLLM reads its database anew about every 30 s. The activity may take
+   * 20 minutes; cut off, it would begin anew each time, and a rotation in which all is well would go back.
+   */
+  observe: duration.refine((ms) => ms <= 900_000, 'expected at most 15m').default(65_000),
   fenceTimeout: duration.default(30_000),
   maxOutage: duration.optional(),
   rehearsal: rehearsal.optional(),

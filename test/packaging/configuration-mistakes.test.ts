@@ -129,6 +129,41 @@ describe('a configuration', () => {
     );
   });
 
+  test('with an alias of nothing, or one of itself, is refused', () => {
+    expect(mistake('unit: litellm.service', 'unit: *unit')).toMatch(/^c\.yaml: found an alias .*expected/);
+    expect(mistake('database:', 'database: &it\n      of: *it')).toMatch(/^c\.yaml/);
+  });
+
+  test('with a port that there is not is refused', () => {
+    for (const port of ['65536', '99999']) {
+      expect(mistake('proxy:', `canary: { listen: 127.0.0.1:${port} }\n    proxy:`)).toBe(
+        'c.yaml:11: targets.prod.canary.listen: expected a port of at most 65535',
+      );
+    }
+  });
+
+  test('with no time for a lock or a statement is refused: Postgres takes that for time without end', () => {
+    for (const name of ['lockTimeout', 'statementTimeout']) {
+      expect(mistake('secrets:', `  ${name}: 0s\n    secrets:`)).toBe(
+        `c.yaml:5: targets.prod.database.${name}: expected a length of time that is not 0`,
+      );
+    }
+  });
+
+  test('with a variable that holds two keys, or is named twice, is refused', () => {
+    for (const names of ['saltKey: [LITELLM_MASTER_KEY]', 'masterKey: [LITELLM_KEY, LITELLM_KEY]']) {
+      expect(mistake('    service:', `      ${names}\n    service:`)).toMatch(
+        /^c\.yaml:6: targets\.prod\.secrets: expected each variable once/,
+      );
+    }
+  });
+
+  test('with a watch of the log that is longer than its step may take is refused', () => {
+    expect(mistake('proxy:', 'observe: 20m\n    proxy:')).toBe(
+      'c.yaml:11: targets.prod.observe: expected at most 15m',
+    );
+  });
+
   test('with a name of a target that a command line would mangle is refused', () => {
     expect(mistake('  prod:', '  Prod US:')).toMatch(/^c\.yaml:3: targets\.Prod US: /);
   });
