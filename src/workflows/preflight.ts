@@ -105,7 +105,10 @@ async function beginAgain({ job, progress, undo: steps, back }: Rotation): Promi
   steps.add(back.pendingKeys);
   if (parts.clone) steps.add(back.clone);
   for (const step of [back.canary, back.stagedValues]) steps.add(step);
-  if (parts.running && parts.database === 'previous' && parts.secrets === 'previous') return;
+  // LiteLLM runs with the previous key. Of a key file that somebody has edited, the stop will say so, before an outage.
+  const isBefore =
+    parts.secrets === 'previous' || (parts.secrets === 'changed' && patched('an edit is left to the stop'));
+  if (parts.running && parts.database === 'previous' && isBefore) return;
   for (const step of [back.stop, back.swap, back.secrets, back.start]) steps.add(step);
   await steps.run('stagedValues');
 }

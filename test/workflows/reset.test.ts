@@ -1,4 +1,4 @@
-import type { WorkflowHandle } from '@temporalio/client';
+import { ApplicationFailure, type WorkflowHandle } from '@temporalio/client';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -74,6 +74,36 @@ describe.concurrent('a reset to the beginning', () => {
       expect(deployment).toMatchObject(rotated);
     },
   );
+
+  test('of a rotation whose key file somebody has edited in stage goes back without an outage', async () => {
+    let blocked = true;
+    const changed = () => Promise.reject(ApplicationFailure.nonRetryable('a change', 'ChangedElsewhere'));
+    const { activities, deployment } = createFakeActivities((_, originals) => ({
+      stageValues: async (job) => {
+        while (blocked) await sleep(20);
+        return originals.stageValues(job);
+      },
+      observeParts: async (job) => ({ ...(await originals.observeParts(job)), secrets: 'changed' }),
+      stopService: changed,
+      restoreSecrets: changed,
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const { client } = harness;
+      const handle = await client.workflow.start(workflowTypes.rotate, {
+        taskQueue,
+        workflowId: 'reset-changed',
+        args: [{ target: 'prod' }],
+      });
+      while (!deployment.calls.includes('stageValues')) await sleep(20);
+      await reset(handle);
+      blocked = false;
+      await expect(client.workflow.getHandle('reset-changed').result()).rejects.toMatchObject({
+        cause: { type: 'RolledBack', message: expect.stringContaining('a change') as string },
+      });
+    });
+    expect(deployment.calls).not.toContain('stopServiceAgain');
+    expect(deployment).toMatchObject({ ...rotated, database: 'previous', secrets: 'previous' });
+  }, 20_000);
 
   test('after the end is refused, and nothing is touched', async () => {
     const { activities, deployment } = createFakeActivities();
