@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { failureTypes } from '../../src/rotation/failure.ts';
 import type { Finding } from '../../src/rotation/finding.ts';
+import type { EnvFile } from '../../src/secret-stores/env-file/options.ts';
 import type { ReaderName } from '../../src/secret-stores/env-file/readers.ts';
 import { createEnvFileStore } from '../../src/secret-stores/env-file/store.ts';
 import {
@@ -189,6 +190,40 @@ describe('findings on the files themselves', () => {
     } finally {
       process.seteuid!(0);
     }
+  });
+
+  test('reports an access control list, which the file that takes its place would not have', async () => {
+    const directory = temporaryDirectory();
+    const files = await writeFiles(directory, { keys: keysFileText });
+    const [file] = files as [EnvFile];
+    const store = createEnvFileStore({ files, names });
+    expect((await store.inspect()).findings).toEqual([]);
+    // user::rw-, user:65534:r--, group::---, mask::r--, other::---, as in linux/posix_acl_xattr.h.
+    const entries = [
+      [1, 6],
+      [2, 4, 65_534],
+      [4, 0],
+      [16, 4],
+      [32, 0],
+    ] as const;
+    const acl = Buffer.concat(
+      [Buffer.from([2, 0, 0, 0])].concat(
+        entries.map(([tag, allowed, id = 0xffff_ffff]) => {
+          const entry = Buffer.alloc(8);
+          entry.writeUInt16LE(tag, 0);
+          entry.writeUInt16LE(allowed, 2);
+          entry.writeUInt32LE(id, 4);
+          return entry;
+        }),
+      ),
+    );
+    const set = `import os; os.setxattr(${JSON.stringify(file.path)}, 'system.posix_acl_access', bytes.fromhex('${acl.toString('hex')}'))`;
+    execFileSync('python3', ['-c', set]);
+    const { findings } = await store.inspect();
+    expect(findings.map(({ severity, code }) => `${severity} ${code}`)).toEqual([
+      'warning mode-too-wide',
+      'blocking access-list',
+    ]);
   });
 
   test('names the rotation whose slot is still there, but not to that rotation itself', async () => {

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { RotationError } from '../../rotation/failure.ts';
 import type { Finding } from '../../rotation/finding.ts';
 import type { FileSystem } from './file-system.ts';
+import { hasAccessList } from './access-list.ts';
 import { readImage } from './image.ts';
 import type { FileImage } from './image.ts';
 import type { EnvFile } from './options.ts';
@@ -38,7 +39,11 @@ export async function lookAtFile(
   }
   return {
     image,
-    findings: [...ownershipFindings(path, image), ...(await directoryFindings(fs, path, image))],
+    findings: [
+      ...ownershipFindings(path, image),
+      ...(await accessListFindings(path, image)),
+      ...(await directoryFindings(fs, path, image)),
+    ],
   };
 }
 
@@ -79,6 +84,23 @@ function ownershipFindings(path: string, { mode, uid, gid, links }: FileImage): 
     });
   }
   return findings;
+}
+
+/**
+ * The mask of a list stands where the mode has the group's rights: with none there, the list gives nobody anything; with
+ * some, the group would have them once the list is gone.
+ */
+async function accessListFindings(path: string, { realPath, mode }: FileImage): Promise<Finding[]> {
+  if ((mode & 0o070) === 0 || !(await hasAccessList(realPath))) return [];
+  return [
+    blocking(
+      'access-list',
+      path,
+      'an access control list, which the new file that takes its place would not have: whom it names could not read the keys any more, and the group could',
+      'owner, group and mode alone to say who may read it',
+      `give LiteLLM's user the file as its owner or by its group, then: setfacl --remove-all ${path}`,
+    ),
+  ];
 }
 
 /** The file is replaced by renaming, for which its directory must be writable. */

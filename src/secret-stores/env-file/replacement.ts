@@ -17,8 +17,8 @@ export interface FileIdentity {
 
 /**
  * Replaces a file's bytes by temp file and rename, and reads the result back. The original is untouched until the
- * rename, and a failure leaves no temp file behind. POSIX ACLs and extended attributes are not carried over: Node has no
- * call for them.
+ * rename, and a failure leaves no temp file behind. Extended attributes are not carried over, for which Node has no call;
+ * a file with a POSIX ACL is refused before.
  *
  * Fencing. A paused writer may wake up between its last check and its rename, and no file system offers a rename
  * that is conditional on a token. So the temp file's name carries the token, and whoever takes a newer token removes

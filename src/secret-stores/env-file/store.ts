@@ -21,7 +21,7 @@ export type { EnvFileStoreOptions } from './options.ts';
 
 /**
  * Keys in env files. Each file is read the way its reader does; only the bytes of the values change. Files are replaced
- * by temp file and rename: mode, owner and symlinks stay, POSIX ACLs and extended attributes do not.
+ * by temp file and rename: mode, owner and symlinks stay, extended attributes do not, and a POSIX ACL is refused.
  *
  * The slot, with both generations and the images of every file that changes, lies in `slotDirectory` from `prepare` to
  * `discard`. Its default follows the first keys file's symlink: set it where deployments move that symlink.
