@@ -457,6 +457,28 @@ describe.concurrent('after a terminate', () => {
     },
   );
 
+  test('reconcile leaves nothing of keys whose slot was not made to its end, or not destroyed', async () => {
+    let half = true;
+    const { activities, deployment } = createFakeActivities((state, originals) => ({
+      takeLease: async (job) =>
+        state.lease === null ? originals.takeLease(job) : { unfinished: state.lease, found: 'nothing' },
+      discardPendingKeys: async () => {
+        half = false;
+      },
+    }));
+    deployment.lease = 'an ended one';
+    await harness.withWorker(activities, async (taskQueue) => {
+      const reconciliation = await harness.client.workflow.start(workflowTypes.reconcile, {
+        taskQueue,
+        workflowId: 'reconcile-half',
+        args: [{ target: 'prod' }],
+      });
+      expect(await reconciliation.result()).toMatchObject({ direction: 'nothing to do' });
+    });
+    expect(half).toBe(false);
+    expect(deployment).toMatchObject(untouched);
+  });
+
   test('a dry run touches nothing of what was ended, and says what leads it to an end', async () => {
     const { activities, deployment } = createFakeActivities((state, originals) => ({
       takeLease: async (job) =>
