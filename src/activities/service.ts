@@ -28,10 +28,16 @@ export function createServiceActivities(ports: Ports) {
       });
     },
 
-    /** For a rollback: stops whatever runs, without asking the files. */
+    /**
+     * For a rollback: stops whatever runs, without asking the files. Not without both keys, as after another workflow that
+     * has led the same rotation forward meanwhile: what is stopped then could not be brought back.
+     */
     async stopServiceAgain(job: Job): Promise<{ detail: string }> {
       const target = ports.target(job.target);
-      return withHeartbeat((signal) => stop(target, job, signal));
+      return withHeartbeat(async (signal) => {
+        await generationsOf(target, job);
+        return stop(target, job, signal);
+      });
     },
 
     /** Proves that nothing can write with the current key: no process, no open port, no session of the proxy's role. */
