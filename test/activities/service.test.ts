@@ -30,8 +30,8 @@ test('a rollback stops LiteLLM only while there are keys to go back to', async (
   });
   const fence = createFence(rotation);
   const target = { store, service, proxies: [], database: { fence: async () => fence } };
-  const { stopServiceAgain } = createServiceActivities({ target: () => target } as unknown as Ports);
-  const stop = (): Promise<unknown> => stopServiceAgain({ target: 'prod', rotation });
+  const activities = createServiceActivities({ target: () => target } as unknown as Ports);
+  const stop = (): Promise<unknown> => activities.stopServiceAgain({ target: 'prod', rotation });
 
   await store.prepare(rotation, fence, newKeys);
   await new MockActivityEnvironment().run(stop);
