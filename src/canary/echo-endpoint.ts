@@ -29,7 +29,7 @@ export interface EchoEndpoint {
 /** A body is read to its end and thrown away; nobody sends us more than this. */
 const largestBody = 64 * 1024;
 
-/** Starts the endpoint. Throws `Refused` when the address cannot be listened on. */
+/** Starts the endpoint. Throws `Refused` when the address cannot be listened on, `ProxyFailed` while its port is taken. */
 export async function startEchoEndpoint({ host, port }: EchoEndpointOptions): Promise<EchoEndpoint> {
   const digests = new Map<string, Buffer>();
 
@@ -48,8 +48,9 @@ export async function startEchoEndpoint({ host, port }: EchoEndpointOptions): Pr
     server.once('error', (error: NodeJS.ErrnoException) => {
       reject(
         new RotationError(
-          failureTypes.refused,
-          `canary endpoint: cannot listen on ${host}:${port} (${error.code ?? error.name}); expected a free port of this host; change canary.host or canary.port in the configuration`,
+          // Another target's canary, or a connection that happens to have it, gives it back: worth another try.
+          error.code === 'EADDRINUSE' ? failureTypes.proxyFailed : failureTypes.refused,
+          `canary endpoint: cannot listen on ${host}:${port} (${error.code ?? error.name}); expected a free port of this host; change canary.listen in the configuration`,
         ),
       );
     });

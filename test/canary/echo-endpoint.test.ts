@@ -87,11 +87,14 @@ test('frees its port when it is closed, with a connection open', async () => {
   socket.destroy();
 });
 
-test('refuses a port in use with a sentence', async () => {
-  await expect(startEchoEndpoint({ host: '127.0.0.1', port: endpoint.port })).rejects.toMatchObject({
+test.for([
+  ['a port in use, which may be free in a moment', '127.0.0.1', 'EADDRINUSE', 'ProxyFailed'],
+  ['an address that this host does not have', '192.0.2.1', 'EADDRNOTAVAIL', 'Refused'],
+])('refuses %s, with a sentence', async ([, host = '', code, type]) => {
+  await expect(startEchoEndpoint({ host, port: endpoint.port })).rejects.toMatchObject({
     name: 'RotationError',
-    type: 'Refused',
-    message: `canary endpoint: cannot listen on 127.0.0.1:${endpoint.port} (EADDRINUSE); expected a free port of this host; change canary.host or canary.port in the configuration`,
+    type,
+    message: `canary endpoint: cannot listen on ${host}:${endpoint.port} (${code}); expected a free port of this host; change canary.listen in the configuration`,
   });
 });
 
