@@ -12,7 +12,8 @@ export function createRunningCheck(
       const { status, raw } = await client.workflow.getHandle(workflowId).describe();
       const first = raw.workflowExecutionInfo?.firstRunId;
       return (
-        status.name === 'RUNNING' &&
+        // One that is paused, as newer servers can, goes on where it is.
+        (status.name === 'RUNNING' || status.name === 'PAUSED') &&
         (first === undefined || first === null || first === '' || first === rotation)
       );
     } catch (error) {
