@@ -9,11 +9,24 @@ export function temporalSettings(env: NodeJS.ProcessEnv) {
   const overrideEnvVars = Object.fromEntries(
     Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
-  const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars });
+  const { connectionOptions, namespace = 'default' } = load(overrideEnvVars);
   return {
     connectionOptions: { ...connectionOptions, address: connectionOptions.address ?? '127.0.0.1:7233' },
     namespace,
   };
+}
+
+function load(overrideEnvVars: Record<string, string>): ReturnType<typeof loadClientConnectConfig> {
+  try {
+    return loadClientConnectConfig({ overrideEnvVars });
+  } catch (error) {
+    // The first line alone: a parser shows the lines of the file below, which may hold an API key.
+    const [found] = (error instanceof Error ? error.message : String(error)).split('\n', 1);
+    throw new RotationError(
+      failureTypes.badRequest,
+      `the settings of the temporal CLI: found ${found}; expected a profile and files that can be read; check TEMPORAL_PROFILE, TEMPORAL_CONFIG_FILE, ~/.config/temporalio/temporal.toml and the files that TEMPORAL_TLS_... names`,
+    );
+  }
 }
 
 /** A connection that could not be made, as one sentence. */

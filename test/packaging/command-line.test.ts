@@ -38,6 +38,25 @@ test('says that its output could not be written', async () => {
   expect(stderr).toMatch(/^litellm-rotate: error: .*ENOSPC[^\n]*$/);
 });
 
+test.for([
+  ['a broken file of profiles, without its lines', 'TEMPORAL_CONFIG_FILE', 'temporal.toml'],
+  ['a profile that there is not', 'TEMPORAL_PROFILE', 'nope'],
+  ['a certificate that there is not', 'TEMPORAL_TLS_CLIENT_CERT_PATH', 'nope.pem'],
+] as const)("ends with 2 for %s, where Temporal's settings name one", async ([, variable, value]) => {
+  const directory = await scratchDirectory();
+  await writeFile(join(directory, 'temporal.toml'), '[profile.default]\napi_key = "very-secret\n');
+  const { exitCode, stdout, stderr } = await execa(process.execPath, [join(root, 'src/cli.ts'), 'status'], {
+    cwd: directory,
+    env: { HOME: directory, [variable]: value },
+    reject: false,
+  });
+  expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+  expect(stderr).toMatch(
+    /^litellm-rotate: error: the settings of the temporal CLI: found .*; check TEMPORAL_[^\n]*$/,
+  );
+  expect(stderr).not.toContain('secret');
+});
+
 const nobody = 65_534;
 
 test.runIf(process.getuid?.() === 0).for([
