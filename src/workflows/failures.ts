@@ -43,6 +43,14 @@ export function endedAlready(target: string): ApplicationFailure {
   );
 }
 
+/** A rotation that was started with a cron schedule: its second run would be taken for the first one, reset after its end. */
+export function refusedCron(target: string): ApplicationFailure {
+  return plain(
+    `found a cron schedule of Temporal's, whose runs all count as one rotation; expected a Temporal Schedule; terminate this workflow, and run: litellm-rotate schedule create ${target} --every 90d`,
+    failureTypes.badRequest,
+  );
+}
+
 /** The type of the failure of a rotation that went back. */
 export const rolledBack = 'RolledBack';
 

@@ -1,10 +1,10 @@
-import { CancellationScope, isCancellation, setHandler, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, isCancellation, patched, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { Plan } from '../rotation/plan.ts';
 import type { RotationRequest } from '../rotation/request.ts';
 import type { RotationResult } from '../rotation/status.ts';
 import { createCompensations } from './compensations.ts';
 import { Decision } from './decision.ts';
-import { describeFailure, endedFailure, readRequest, refusedPlan } from './failures.ts';
+import { describeFailure, endedFailure, readRequest, refusedCron, refusedPlan } from './failures.ts';
 import { planQuery, statusQuery } from './messages.ts';
 import { cutover, destroy, fence, release, stage, start, verify } from './phases.ts';
 import { preflight } from './preflight.ts';
@@ -19,7 +19,11 @@ import { Compensations } from './saga.ts';
  * keys, or, when anything fails or it is cancelled before `finish`, byte for byte on the previous ones.
  */
 export async function RotateMasterKey(...inputs: unknown[]): Promise<RotationResult> {
-  return new RotationRun(readRequest(inputs)).run();
+  const request = readRequest(inputs);
+  // Every run of a cron workflow has the same first run, which is what a rotation is named by.
+  if (workflowInfo().cronSchedule && !request.dryRun && patched('cron is refused'))
+    throw refusedCron(request.target);
+  return new RotationRun(request).run();
 }
 
 class RotationRun {

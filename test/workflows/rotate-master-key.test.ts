@@ -279,6 +279,30 @@ describe.concurrent('back', () => {
   );
 });
 
+describe.concurrent('a cron schedule of Temporal', () => {
+  test('is refused by its first run: every run of it would be the same rotation', async () => {
+    const { activities, deployment } = createFakeActivities();
+    await harness.withWorker(activities, async (taskQueue) => {
+      const workflowId = 'by-cron';
+      const { firstExecutionRunId } = await harness.client.workflow.start(workflowTypes.rotate, {
+        taskQueue,
+        workflowId,
+        cronSchedule: '@every 1s',
+        args: [{ target: 'prod' }],
+      });
+      const first = harness.client.workflow.getHandle(workflowId, firstExecutionRunId);
+      await expect.poll(async () => (await first.describe()).status.name, { timeout: 10_000 }).toBe('FAILED');
+      const last = (await first.fetchHistory()).events?.at(-1);
+      const { message, applicationFailureInfo } = last?.workflowExecutionFailedEventAttributes?.failure ?? {};
+      expect(message).toContain('litellm-rotate schedule create prod');
+      expect(applicationFailureInfo?.type).toBe('BadRequest');
+      await harness.client.workflow.getHandle(workflowId).terminate();
+    });
+    expect(deployment).toMatchObject(untouched);
+    expect(deployment.calls).toEqual([]);
+  });
+});
+
 describe.concurrent('a rollback that fails', () => {
   const broken = (deployment: FakeDeployment, mended: () => boolean): Partial<Activities> => ({
     verifyKeys: async ({ side }) => {
