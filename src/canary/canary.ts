@@ -32,7 +32,7 @@ export function isCanary(model: string): boolean {
 
 /**
  * Stores the canary's model, whose provider is the endpoint, and a virtual key that may call nothing else and ends by
- * itself after a week. Looks first; a model that points at the address of an earlier attempt's endpoint is replaced.
+ * itself: a pause may last for weeks, with the verification behind it. Looks first; a model that points at the address of an earlier attempt's endpoint is replaced.
  *
  * Another rotation's model is deleted: a worker that was frozen here, and woke when its rotation had been rolled back,
  * has left one behind.
@@ -58,7 +58,7 @@ export async function installCanary({
     apiBase,
   });
   const key = derive(seed, 'virtual key', rotation);
-  await proxy.generateKey(masterKey, { key, alias: name, models: [name], duration: '7d' });
+  await proxy.generateKey(masterKey, { key, alias: name, models: [name], duration: '90d' });
 }
 
 /**

@@ -8,10 +8,15 @@ export function parseDuration(text: string): number | undefined {
   return match === null ? undefined : Number(match[1]) * milliseconds[match[2] as keyof typeof milliseconds];
 }
 
+/** Node's timers count to 2^31 ms: one that is set to more ends at once. */
+const longest = 24 * milliseconds.d;
+
 /** A length of time in the configuration, as milliseconds. */
 export const duration = z.string().transform((text, context) => {
   const parsed = parseDuration(text);
-  if (parsed !== undefined) return parsed;
-  context.addIssue({ code: 'custom', message: 'expected a length of time such as 90s, 3m, 2h or 90d' });
+  if (parsed !== undefined && parsed <= longest) return parsed;
+  const message =
+    parsed === undefined ? 'expected a length of time such as 90s, 3m or 2h' : 'expected at most 24d';
+  context.addIssue({ code: 'custom', message });
   return z.NEVER;
 });

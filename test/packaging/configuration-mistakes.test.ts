@@ -119,7 +119,13 @@ describe('a configuration', () => {
   test('with a length of time without a unit is refused', () => {
     expect(mistake('proxy:', 'observe: 90\n    proxy:')).toMatch(/^c\.yaml:11: targets\.prod\.observe: /);
     expect(mistake('proxy:', 'observe: 90 s\n    proxy:')).toBe(
-      'c.yaml:11: targets.prod.observe: expected a length of time such as 90s, 3m, 2h or 90d',
+      'c.yaml:11: targets.prod.observe: expected a length of time such as 90s, 3m or 2h',
+    );
+  });
+
+  test('with a length of time that no timer can take is refused', () => {
+    expect(mistake('proxy:', 'fenceTimeout: 25d\n    proxy:')).toBe(
+      'c.yaml:11: targets.prod.fenceTimeout: expected at most 24d',
     );
   });
 
