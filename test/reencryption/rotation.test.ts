@@ -241,6 +241,16 @@ describe('the way back', () => {
     expect(await dump(test1.client)).toEqual(before);
   });
 
+  test('survives another stage, which says what was swapped and does nothing', async () => {
+    const before = await dump(test1.client);
+    const fence = await begin(database);
+    const staged = await database.stage(transition, fence, silent, never);
+    await database.swap(transition, masterKey, fence, silent);
+    expect(await database.stage(transition, fence, silent, never)).toEqual(staged);
+    await database.restore(transition, masterKey, fence, silent);
+    expect(await dump(test1.client)).toEqual(before);
+  });
+
   test('leads forward again: swap, restore, swap, restore', async () => {
     const before = await dump(test1.client);
     const fence = await begin(database);

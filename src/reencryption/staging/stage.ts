@@ -3,6 +3,7 @@ import type { Fence, ReportProgress } from '../../rotation/fence.ts';
 import { assertSameKey } from '../journal/canary.ts';
 import { journalSchema } from '../journal/journal.ts';
 import { holdLease } from '../journal/lease.ts';
+import { readMarker } from '../journal/marker.ts';
 import { readTotals, registerRelations, type StagedRelation } from '../journal/staged-relation.ts';
 import { startYielding } from '../pacing/yielding.ts';
 import type { Transition } from '../port.ts';
@@ -33,7 +34,8 @@ export interface StageOptions {
  * Computes every new ciphertext beside the old one, in the journal; LiteLLM's tables are only read, in
  * short snapshots. An attempt continues where the last one stopped: finished tables are not read again, and rows that are
  * staged are not opened again. Then it catches up with what LiteLLM has written in the meantime; on a journal that is
- * complete it does only that. What changes from there on is the swap's to find.
+ * complete it does only that. What changes from there on is the swap's to find. Swapped already: what is staged is the way
+ * back, and stays.
  */
 export async function stage(
   connections: Connections,
@@ -49,6 +51,12 @@ export async function stage(
   const staged = await lend((first) =>
     lend((second) =>
       lend(async (writer) => {
+        const { side, report } = await inTransaction(writer, 'write', async () => {
+          await holdLease(writer, fence);
+          return readMarker(writer, fence.rotation);
+        });
+        if (side === 'pending' && report !== null) return { values: report.values, rows: report.rows };
+
         const readers = [createRelationReader(first), createRelationReader(second)] as const;
         const found = searched(
           await readCatalog(writer, connections.schema, options.extraSkippedTables ?? []),
