@@ -45,7 +45,7 @@ begin
 
   for staged in select id, relation, columns, touched from litellm_rotate.staged_relation where rotation = held and rows > 0 loop
     -- The same choice of key as when the values were staged: the primary key, else the shortest unique index.
-    select string_agg(format('a.%I = s.key[%s]::%s', a.attname, k.n, format_type(a.atttypid, null)), ' and ')
+    select string_agg(format('a.%I = s.key[%s]::%s', a.attname, k.n, format_type(a.atttypid, -1)), ' and ')
       into same_row
       from (select indkey::int2[] as cols from pg_index
             where indrelid = quote_ident(staged.relation)::regclass and indisunique and indisvalid and indimmediate

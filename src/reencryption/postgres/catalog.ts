@@ -5,7 +5,10 @@ import { skippedRole, type SkippedRole } from './table-role.ts';
 /** A column that can hold strings. */
 export interface Column {
   readonly name: string;
-  /** As SQL writes it, without length: `jsonb`, `text[]`. An assignment checks the length, a cast would cut silently. */
+  /**
+   * As SQL writes it, without length: `jsonb`, `text[]`, and `bpchar` for any `char(n)`, as `character` means `char(1)`. An
+   * assignment checks the length, a cast would cut silently.
+   */
   readonly type: string;
   readonly shape: CellShape;
   /** In a key, a unique index or a reference: its values name rows, and are never rewritten. */
@@ -59,7 +62,7 @@ const readRelations = `
     case when c.relkind = 'r' then pg_relation_size(c.oid) else 0 end as bytes,
     c.relkind <> 'r' or c.relhasrules
       or exists (select 1 from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as interferes,
-    (select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, null)) order by k.n)
+    (select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, -1)) order by k.n)
      from (select indkey::int2[] as cols from pg_index
            where indrelid = c.oid and indisunique and indisvalid and indimmediate and indpred is null and indexprs is null
              and not exists (select 1 from unnest(indkey::int2[]) as i (num)
@@ -69,7 +72,7 @@ const readRelations = `
        unnest(best.cols) with ordinality as k (num, n)
        join pg_attribute a on a.attrelid = c.oid and a.attnum = k.num) as key,
     (select json_agg(json_build_object(
-       'name', a.attname, 'type', format_type(a.atttypid, null),
+       'name', a.attname, 'type', format_type(a.atttypid, -1),
        'content', case when item.typname in ('json', 'jsonb') then item.typname else 'text' end,
        'array', whole.typcategory = 'A',
        'fixed', (a.attrelid, a.attnum) in (select relation, num from fixed)) order by a.attnum)

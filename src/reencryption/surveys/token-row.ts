@@ -8,7 +8,7 @@ import { tokenTable } from '../postgres/table-role.ts';
 export type TokenRow = 'none' | 'plain' | 'sha256';
 
 const readColumns = `
-  select a.attname as name, format_type(a.atttypid, null) as type
+  select a.attname as name, format_type(a.atttypid, -1) as type
   from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = $1 and c.relname = '${tokenTable}' and a.attnum > 0 and not a.attisdropped and a.attname = any ($2)
   order by a.attname = 'token' desc, a.attname`;

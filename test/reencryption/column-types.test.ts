@@ -1,0 +1,62 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { Fence } from '../../src/rotation/fence.ts';
+import type { RotationDatabase } from '../../src/reencryption/port.ts';
+import {
+  begin,
+  beforeSalt,
+  dump,
+  masterKey,
+  never,
+  opened,
+  pending,
+  previous,
+  sealed,
+  silent,
+  transition,
+  upgrade,
+} from './database.ts';
+import { useTestDatabase } from './database-hooks.ts';
+
+const lab = useTestDatabase();
+let database: RotationDatabase;
+let fence: Fence;
+
+beforeEach(async () => {
+  database = lab.rotationDatabase();
+  fence = await begin(database);
+});
+
+const run = async (sql: string, values: unknown[] = []): Promise<Record<string, string>> =>
+  (await lab.client.query(sql, values)).rows[0];
+const underOthers = async () => (await database.count(pending, [previous, beforeSalt], silent)).underOthers;
+
+async function thereAndBack(): Promise<void> {
+  const before = await dump(lab.client);
+  await database.stage(transition, fence, silent, never);
+  await database.swap(transition, masterKey, fence, silent);
+  expect(await underOthers()).toBe(0);
+  await database.restore(transition, masterKey, fence, silent);
+  expect(await dump(lab.client)).toEqual(before);
+}
+
+describe('types of a fixed length, which SQL takes for one of length 1 when it is not given', () => {
+  test('a value in a char(n), or an array of them, is carried over whole', async () => {
+    await run('create table fixed (id int primary key, secret char(400), list char(400)[])');
+    await run('insert into fixed values (1, $1, $2)', [sealed('PLAIN-char'), [sealed('PLAIN-element')]]);
+    await thereAndBack();
+    await database.swap(transition, masterKey, fence, silent);
+    const { secret } = await run('select secret::text from fixed');
+    expect(opened(secret ?? '', pending)).toBe('PLAIN-char');
+  });
+
+  test('a row whose key is a char(n) and a bit(n) is found again', async () => {
+    await run('create table fixed (id char(9), flags bit(5), secret text, primary key (id, flags))');
+    await run(`insert into fixed values ('one', B'10101', $1), ('one', B'10111', $2)`, [
+      sealed('PLAIN-1'),
+      sealed('PLAIN-2'),
+    ]);
+    await thereAndBack();
+    expect(await database.improve(upgrade, fence, silent, never)).toMatchObject({ missed: 0 });
+    expect((await run('select count(*) from fixed where secret like $1', ['v2:gcm:%'])).count).toBe('2');
+  });
+});
