@@ -51,8 +51,9 @@ export function restore(
         source: 'after',
         target: 'before',
         reseal,
+        // In a table that is not the one that was swapped, the swap may have written what it did not stage for it.
         horizon: ({ done }) => (done ? marker.swapHorizon : null),
-        except: marker.swapXid,
+        except: ({ done }) => (done ? marker.swapXid : null),
       },
       progress,
     );

@@ -47,7 +47,7 @@ export function swap(
       client,
       fence,
       staged,
-      { source: 'before', target: 'after', reseal, horizon: ({ horizon }) => horizon, except: null },
+      { source: 'before', target: 'after', reseal, horizon: ({ horizon }) => horizon, except: () => null },
       progress,
     );
     await closingSearch(client, relations, {

@@ -48,7 +48,7 @@ async function lookAgain(
     target: 'after',
     reseal,
     horizon: ({ horizon }) => horizon,
-    except: null,
+    except: () => null,
   };
   // Before anything is read: a transaction that is in progress now may write what this look does not see.
   const { full: horizon, xid } = await takeHorizon(writer);

@@ -14,5 +14,5 @@ export interface Direction {
   /** Rows that no transaction from here on has written need no look; null: look at all. */
   readonly horizon: (relation: StagedRelation) => string | null;
   /** Rows that this transaction wrote need no look either: the swap's own, on the way back. */
-  readonly except: string | null;
+  readonly except: (relation: StagedRelation) => string | null;
 }

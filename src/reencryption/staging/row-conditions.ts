@@ -29,6 +29,7 @@ export function isChanged(
   { horizon, except }: Pick<Direction, 'horizon' | 'except'>,
 ): string {
   const since = horizon(relation);
+  const writer = except(relation);
   const young = since === null ? 'true' : writtenSince(since);
-  return `(${except === null ? young : `${young} and a.xmin <> '${except}'::xid`})`;
+  return `(${writer === null ? young : `${young} and a.xmin <> '${writer}'::xid`})`;
 }
