@@ -57,12 +57,12 @@ begin
             order by indisprimary desc, indnkeyatts, indexrelid limit 1) as best,
         unnest(best.cols) with ordinality as k (num, n)
         join pg_attribute a on a.attrelid = quote_ident(staged.relation)::regclass and a.attnum = k.num;
-    -- A staged column is written as `type name`.
-    select string_agg(format('(s.after[%1$s] is null or a.%2$I::text = s.after[%1$s])', at, name), ' and '),
-           string_agg(format('%2$I = case when s.before[%1$s] is null then a.%2$I else s.before[%1$s]::%3$s end', at, name, type), ', ')
+    -- A staged column is written as its number and its type.
+    select string_agg(format('(s.after[%1$s] is null or a.%2$I::text = s.after[%1$s])', at, a.attname), ' and '),
+           string_agg(format('%2$I = case when s.before[%1$s] is null then a.%2$I else s.before[%1$s]::%3$s end', at, a.attname, format_type(a.atttypid, -1)), ', ')
       into untouched, assignments
-      from (select at, substring(staged.columns[at] from '[^ ]+$') as name, substring(staged.columns[at] from '^(.*) [^ ]+$') as type
-            from unnest(staged.touched) as t (at)) as touched;
+      from unnest(staged.touched) as t (at)
+        join pg_attribute a on a.attrelid = quote_ident(staged.relation)::regclass and a.attnum = split_part(staged.columns[at], ' ', 1)::int;
     select count(*) into expected from litellm_rotate.staged where relation_id = staged.id;
     execute format('update %I as a set %s from litellm_rotate.staged as s where s.relation_id = %s and %s and %s',
       staged.relation, assignments, staged.id, same_row, untouched);

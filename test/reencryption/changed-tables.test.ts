@@ -1,7 +1,19 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Fence } from '../../src/rotation/fence.ts';
 import type { RotationDatabase } from '../../src/reencryption/port.ts';
-import { begin, masterKey, never, pending, previous, silent, transition } from './database.ts';
+import {
+  begin,
+  beforeSalt,
+  dump,
+  masterKey,
+  never,
+  opened,
+  pending,
+  previous,
+  sealed,
+  silent,
+  transition,
+} from './database.ts';
 import { useTestDatabase } from './database-hooks.ts';
 
 const lab = useTestDatabase();
@@ -20,7 +32,55 @@ const swap = () => database.swap(transition, masterKey, fence, silent);
 const restore = () => database.restore(transition, masterKey, fence, silent);
 const underPending = async () => (await database.count(previous, [pending], silent)).underOthers;
 
-/** What LiteLLM's migrations may do to its tables while a rotation is under way. */
+const underPrevious = async () => (await database.count(pending, [previous, beforeSalt], silent)).underOthers;
+const assertion = async () =>
+  (await run('select assertion_b64 from "LiteLLM_SSOIdentityAssertion"'))['assertion_b64'] ?? '';
+
+async function dropAndAddAgain(): Promise<void> {
+  await run('alter table "LiteLLM_MCPServerTable" drop column env');
+  await run('alter table "LiteLLM_MCPServerTable" add column env jsonb');
+}
+const isEmpty = async () =>
+  (await run('select every(env is null) as empty from "LiteLLM_MCPServerTable"'))['empty'];
+
+/** What LiteLLM's migrations, or a person, may do to its tables while a rotation is under way. */
+describe('a schema that changes before the swap', () => {
+  test('leaves nothing of a renamed column under a previous key', async () => {
+    await stage();
+    await run('alter table "LiteLLM_MCPServerTable" rename column env to environment');
+    await stage();
+    expect(await swap()).toMatchObject({ lateValues: 0 });
+    expect(await underPrevious()).toBe(0);
+  });
+
+  test('carries over what was in a unique index, and so named rows, when its row was staged', async () => {
+    await run('alter table "LiteLLM_MCPServerTable" add constraint by_env unique (env)');
+    await stage();
+    await run('alter table "LiteLLM_MCPServerTable" drop constraint by_env');
+    await stage();
+    expect(await swap()).toMatchObject({ lateValues: 0 });
+    expect(await underPrevious()).toBe(0);
+  });
+
+  test('does not bring back a column that was dropped and added again', async () => {
+    await stage();
+    await dropAndAddAgain();
+    await swap();
+    expect(await isEmpty()).toBe(true);
+  });
+
+  test('overwrites nothing of a table that has taken the place of another', async () => {
+    await run('create table other (like "LiteLLM_SSOIdentityAssertion" including all)');
+    await run('insert into other values ($1, $2)', ['user-1', sealed('PLAIN-other')]);
+    await stage();
+    await run('drop table "LiteLLM_SSOIdentityAssertion"');
+    await run('alter table other rename to "LiteLLM_SSOIdentityAssertion"');
+    await stage();
+    await swap();
+    expect(opened(await assertion(), pending)).toBe('PLAIN-other');
+  });
+});
+
 describe('a schema that changes after the swap', () => {
   test.each([
     'alter table "LiteLLM_MCPServerTable" rename column env to environment',
@@ -31,5 +91,67 @@ describe('a schema that changes after the swap', () => {
     await run(change);
     await restore();
     expect(await underPending()).toBe(0);
+  });
+
+  test('gets the bytes of a renamed column back', async () => {
+    const before = await dump(lab.client);
+    await stage();
+    await swap();
+    await run('alter table "LiteLLM_MCPServerTable" rename column env to environment');
+    await restore();
+    expect(await dump(lab.client)).toEqual(before);
+  });
+
+  test('does not bring back a column that was dropped and added again', async () => {
+    await stage();
+    await swap();
+    await dropAndAddAgain();
+    await restore();
+    expect(await isEmpty()).toBe(true);
+  });
+});
+
+describe('another primary key', () => {
+  async function keyBy(table: string, column: string): Promise<void> {
+    await run(`alter table "${table}" drop constraint "${table}_pkey"`);
+    await run(`alter table "${table}" add primary key (${column})`);
+  }
+
+  beforeEach(() =>
+    run('alter table "LiteLLM_SSOIdentityAssertion" add column tenant uuid default gen_random_uuid()'),
+  );
+
+  test.each([{ again: true }, { again: false }])(
+    'before the swap loses no value (another stage: $again)',
+    async ({ again }) => {
+      await stage();
+      await keyBy('LiteLLM_SSOIdentityAssertion', 'tenant');
+      if (again) await stage();
+      await swap();
+      expect(await underPrevious()).toBe(0);
+      expect(opened(await assertion(), pending)).toContain('PLAIN-assertion');
+    },
+  );
+
+  test('after the swap loses no value on the way back', async () => {
+    await stage();
+    await swap();
+    await keyBy('LiteLLM_SSOIdentityAssertion', 'tenant');
+    await restore();
+    expect(await underPending()).toBe(0);
+    expect(opened(await assertion(), previous)).toContain('PLAIN-assertion');
+  });
+
+  test("does not give a row another row's value, though its keys are theirs", async () => {
+    await run('create table crossed (a int primary key, b int not null, secret text)');
+    await run('insert into crossed values (1, 2, $1), (2, 1, $2)', [sealed('PLAIN-1'), sealed('PLAIN-2')]);
+    const first = async () => (await run('select secret from crossed where a = 1'))['secret'] ?? '';
+    await stage();
+    await keyBy('crossed', 'b');
+    await swap();
+    expect(opened(await first(), pending)).toBe('PLAIN-1');
+    await keyBy('crossed', 'a');
+    await restore();
+    expect(opened(await first(), previous)).toBe('PLAIN-1');
   });
 });

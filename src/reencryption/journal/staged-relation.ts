@@ -43,22 +43,25 @@ interface StagedRelationRow {
   touched: number[];
 }
 
+const found = `json_to_recordset($2::json) as f (name text, oid oid, columns text[], key text[])`;
 // The horizon is taken before any row is read: rows written since count as changed, even those that were then seen.
 const register = `
-  insert into ${journalSchema}.staged_relation (rotation, relation, relation_oid, columns, keys, horizon)
-  select $1, r.name, r.oid, array(select json_array_elements_text(r.columns)), $3,
-    pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-  from json_to_recordset($2::json) as r (name text, oid oid, columns json)
+  insert into ${journalSchema}.staged_relation (rotation, relation, relation_oid, columns, key, keys, horizon)
+  select $1, f.name, f.oid, f.columns, f.key, $3, pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+  from ${found}
   on conflict (rotation, relation) do nothing`;
-// A key more or less makes other cells of a row sealed ones: what was staged with other keys is staged anew. After the
-// swap it is the way back, and stays.
-const forgetOtherKeys = `
+// Another table of that name, a column more, or a known key more or less: what was staged is not all that it holds, and may
+// not be its own. So it is staged anew. After the swap what was staged is the way back, and stays; but by another key no
+// row is found again.
+const forgetOthers = `
   with begun as (
     update ${journalSchema}.staged_relation as r
-    set keys = $2, horizon = pg_snapshot_xmin(pg_current_snapshot())::text::bigint, done = false,
+    set relation_oid = f.oid, columns = f.columns, key = f.key, keys = $3,
+      horizon = pg_snapshot_xmin(pg_current_snapshot())::text::bigint, done = false,
       rows = 0, sealed = 0, touched = '{}'
-    from ${journalSchema}.rotation as o
-    where r.rotation = $1 and r.keys <> $2 and o.rotation = r.rotation and o.side = 'previous'
+    from ${found}, ${journalSchema}.rotation as o
+    where r.rotation = $1 and r.relation = f.name and o.rotation = r.rotation and (r.key <> f.key or o.side = 'previous'
+      and (r.relation_oid <> f.oid or not f.columns <@ r.columns or r.keys <> $3))
     returning r.id
   )
   delete from ${journalSchema}.staged using begun where relation_id = begun.id`;
@@ -68,7 +71,7 @@ const read = `
     pg_snapshot_xmax(pg_current_snapshot())::text::bigint - horizon between 0 and 2000000000 as usable,
     done, rows, sealed, touched
   from ${journalSchema}.staged_relation where rotation = $1`;
-// The horizon stays: rows that were staged are passed over, and count as unchanged only since then.
+// Only after the swap: what was staged keeps its places.
 const lookAgain = `
   update ${journalSchema}.staged_relation
   set columns = $2, relation_oid = $3, done = false
@@ -89,13 +92,15 @@ export async function registerRelations(
 ): Promise<readonly StagedRelation[]> {
   const keyed = relations.filter((relation) => relation.key !== undefined);
   const keys = describeKeys([...transition.known, transition.to]);
-  const described = keyed.map(({ name, oid, columns }) => ({
+  const described = keyed.map(({ name, oid, columns, key }) => ({
     name,
     oid,
     columns: columns.map(describeColumn),
+    key: key?.map(describeColumn),
   }));
-  await client.query(register, [rotation, JSON.stringify(described), keys]);
-  await client.query(forgetOtherKeys, [rotation, keys]);
+  const parameters = [rotation, JSON.stringify(described), keys];
+  await client.query(register, parameters);
+  await client.query(forgetOthers, parameters);
   const { rows } = await client.query<StagedRelationRow>(read, [rotation]);
   const byName = new Map(rows.map((row) => [row.relation, row]));
   const staged: StagedRelation[] = [];
@@ -148,7 +153,7 @@ async function align(
   };
 }
 
-const describeColumn = ({ name, type }: Column): string => `${type} ${name}`;
+const describeColumn = ({ num, type }: KeyColumn): string => `${num} ${type}`;
 const describeKeys = (keys: readonly NamedKey[]): string => keys.map(({ label }) => label).join(', ');
 
 /** `Refused`, naming the tables in which a row could not be found again. */

@@ -4,6 +4,8 @@ import { skippedRole, type SkippedRole } from './table-role.ts';
 
 /** A column that can hold strings. */
 export interface Column {
+  /** Stays when the column is renamed; one that is dropped and added again gets another. */
+  readonly num: number;
   readonly name: string;
   /**
    * As SQL writes it, without length: `jsonb`, `text[]`, and `bpchar` for any `char(n)`, as `character` means `char(1)`. An
@@ -16,6 +18,7 @@ export interface Column {
 }
 
 export interface KeyColumn {
+  readonly num: number;
   readonly name: string;
   readonly type: string;
 }
@@ -44,7 +47,8 @@ interface RelationRow {
   bytes: string;
   interferes: boolean;
   key: KeyColumn[] | null;
-  columns: { name: string; type: string; content: string; array: boolean; fixed: boolean }[] | null;
+  columns:
+    { num: number; name: string; type: string; content: string; array: boolean; fixed: boolean }[] | null;
 }
 
 // Partitions are read through their root. Generated columns, stored or virtual, follow the columns that they are made from.
@@ -62,7 +66,7 @@ const readRelations = `
     case when c.relkind = 'r' then pg_relation_size(c.oid) else 0 end as bytes,
     c.relkind <> 'r' or c.relhasrules
       or exists (select 1 from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as interferes,
-    (select json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, -1)) order by k.n)
+    (select json_agg(json_build_object('num', a.attnum, 'name', a.attname, 'type', format_type(a.atttypid, -1)) order by k.n)
      from (select indkey::int2[] as cols from pg_index
            where indrelid = c.oid and indisunique and indisvalid and indimmediate and indpred is null and indexprs is null
              and not exists (select 1 from unnest(indkey::int2[]) as i (num)
@@ -72,7 +76,7 @@ const readRelations = `
        unnest(best.cols) with ordinality as k (num, n)
        join pg_attribute a on a.attrelid = c.oid and a.attnum = k.num) as key,
     (select json_agg(json_build_object(
-       'name', a.attname, 'type', format_type(a.atttypid, -1),
+       'num', a.attnum, 'name', a.attname, 'type', format_type(a.atttypid, -1),
        'content', case when item.typname in ('json', 'jsonb') then item.typname else 'text' end,
        'array', whole.typcategory = 'A',
        'fixed', (a.attrelid, a.attnum) in (select relation, num from fixed)) order by a.attnum)
@@ -101,6 +105,7 @@ export async function readCatalog(
       from: `${row.kind === 'r' ? 'only ' : ''}${quote(schema)}.${quote(row.name)}`,
       key: row.key ?? undefined,
       columns: (row.columns ?? []).map((column) => ({
+        num: column.num,
         name: column.name,
         type: column.type,
         shape: { content: column.content === 'text' ? 'text' : 'json', array: column.array },
