@@ -155,3 +155,21 @@ describe('another primary key', () => {
     expect(opened(await first(), previous)).toBe('PLAIN-1');
   });
 });
+
+describe('a table that is excluded by the configuration in the middle', () => {
+  const excluding = () => lab.rotationDatabase({ extraSkippedTables: ['LiteLLM_MCPServerTable'] });
+
+  test('of stage and swap is carried over, as the plan says', async () => {
+    const staged = await stage();
+    expect(await excluding().swap(transition, masterKey, fence, silent)).toMatchObject(staged);
+    expect(await underPrevious()).toBe(0);
+  });
+
+  test('of swap and restore goes back with the others', async () => {
+    const before = await dump(lab.client);
+    await stage();
+    await swap();
+    await excluding().restore(transition, masterKey, fence, silent);
+    expect(await dump(lab.client)).toEqual(before);
+  });
+});
