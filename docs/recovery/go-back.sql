@@ -47,10 +47,10 @@ begin
     -- The same choice of key as when the values were staged: the primary key, else the shortest unique index.
     select string_agg(format('a.%I = s.key[%s]::%s', a.attname, k.n, format_type(a.atttypid, -1)), ' and ')
       into same_row
-      from (select indkey::int2[] as cols from pg_index
+      from (select (indkey::int2[])[:indnkeyatts - 1] as cols from pg_index
             where indrelid = quote_ident(staged.relation)::regclass and indisunique and indisvalid and indimmediate
               and indpred is null and indexprs is null
-              and not exists (select from unnest(indkey::int2[]) as i (num) join pg_attribute n
+              and not exists (select from unnest((indkey::int2[])[:indnkeyatts - 1]) as i (num) join pg_attribute n
                               on n.attrelid = indrelid and n.attnum = i.num
                               where not n.attnotnull or exists (select from pg_constraint where conrelid = indrelid
                                 and contype = 'n' and not convalidated and conkey = array[n.attnum]))

@@ -60,3 +60,15 @@ describe('types of a fixed length, which SQL takes for one of length 1 when it i
     expect((await run('select count(*) from fixed where secret like $1', ['v2:gcm:%'])).count).toBe('2');
   });
 });
+
+test('a value that a unique index holds beside its key names no row, and is carried over', async () => {
+  await run(
+    'create table covered (id int, secret text, document json, primary key (id) include (secret, document))',
+  );
+  await run('insert into covered values (1, $1, $2)', [
+    sealed('PLAIN-covered'),
+    JSON.stringify({ a: sealed('PLAIN-document') }),
+  ]);
+  expect(await database.stage(transition, fence, silent, never)).toMatchObject({ values: 145 });
+  await thereAndBack();
+});

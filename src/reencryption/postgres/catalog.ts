@@ -54,9 +54,10 @@ interface RelationRow {
 // Partitions are read through their root. Generated columns, stored or virtual, follow the columns that they are made from.
 // From Postgres 18 on, a column may be marked NOT NULL while it still holds nulls, by a constraint that is NOT VALID
 // (its manual, ALTER TABLE and pg_constraint). Before, pg_constraint has no such constraints of tables.
+// Behind its key, an index lists the columns of its INCLUDE: those name no row.
 const readRelations = `
   with fixed as (
-    select indrelid as relation, unnest(indkey::int2[]) as num from pg_index where indisunique
+    select indrelid as relation, unnest((indkey::int2[])[:indnkeyatts - 1]) as num from pg_index where indisunique
     union all select conrelid, unnest(conkey) from pg_constraint where contype = 'f'
     union all select confrelid, unnest(confkey) from pg_constraint where contype = 'f'
   ), unproved as (
@@ -67,9 +68,9 @@ const readRelations = `
     c.relkind <> 'r' or c.relhasrules
       or exists (select 1 from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as interferes,
     (select json_agg(json_build_object('num', a.attnum, 'name', a.attname, 'type', format_type(a.atttypid, -1)) order by k.n)
-     from (select indkey::int2[] as cols from pg_index
+     from (select (indkey::int2[])[:indnkeyatts - 1] as cols from pg_index
            where indrelid = c.oid and indisunique and indisvalid and indimmediate and indpred is null and indexprs is null
-             and not exists (select 1 from unnest(indkey::int2[]) as i (num)
+             and not exists (select 1 from unnest((indkey::int2[])[:indnkeyatts - 1]) as i (num)
                              join pg_attribute n on n.attrelid = c.oid and n.attnum = i.num
                              where not n.attnotnull or (c.oid, n.attnum) in (select relation, num from unproved))
            order by indisprimary desc, indnkeyatts, indexrelid limit 1) as best,
