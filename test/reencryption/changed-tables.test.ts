@@ -173,3 +173,42 @@ describe('a table that is excluded by the configuration in the middle', () => {
     expect(await dump(lab.client)).toEqual(before);
   });
 });
+
+describe('a partition that is attached or detached', () => {
+  beforeEach(async () => {
+    await run('create table parts (id int primary key, secret text) partition by range (id)');
+    await run('create table parts_1 partition of parts for values from (0) to (100)');
+    await run('create table parts_2 (id int primary key, secret text)');
+    await run('insert into parts values (1, $1)', [sealed('PLAIN-part-1')]);
+    await run('insert into parts_2 values (101, $1)', [sealed('PLAIN-part-2')]);
+  });
+  const attach = () => run('alter table parts attach partition parts_2 for values from (100) to (200)');
+  const detach = () => run('alter table parts detach partition parts_2');
+
+  test.each([{ again: true }, { again: false }])(
+    'before the swap leaves nothing under a previous key (another stage: $again)',
+    async ({ again }) => {
+      const before = await dump(lab.client);
+      await stage();
+      await attach();
+      if (again) await stage();
+      await swap();
+      expect(await underPrevious()).toBe(0);
+      await restore();
+      await detach();
+      expect(await dump(lab.client)).toEqual(before);
+    },
+  );
+
+  test.each([
+    { how: 'attached', before: () => undefined, after: attach },
+    { how: 'detached', before: attach, after: detach },
+  ])('after the swap leaves nothing under the pending key: $how', async ({ before, after }) => {
+    await before();
+    await stage();
+    await swap();
+    await after();
+    await restore();
+    expect(await underPending()).toBe(0);
+  });
+});

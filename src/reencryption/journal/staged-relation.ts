@@ -33,7 +33,7 @@ export interface StagedRelation extends Omit<Relation, 'key' | 'columns'> {
 interface StagedRelationRow {
   id: number;
   relation: string;
-  relation_oid: string;
+  relation_oids: string[];
   columns: string[];
   horizon: string;
   usable: boolean;
@@ -43,38 +43,38 @@ interface StagedRelationRow {
   touched: number[];
 }
 
-const found = `json_to_recordset($2::json) as f (name text, oid oid, columns text[], key text[])`;
+const found = `json_to_recordset($2::json) as f (name text, oids oid[], columns text[], key text[])`;
 // The horizon is taken before any row is read: rows written since count as changed, even those that were then seen.
 const register = `
-  insert into ${journalSchema}.staged_relation (rotation, relation, relation_oid, columns, key, keys, horizon)
-  select $1, f.name, f.oid, f.columns, f.key, $3, pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+  insert into ${journalSchema}.staged_relation (rotation, relation, relation_oids, columns, key, keys, horizon)
+  select $1, f.name, f.oids, f.columns, f.key, $3, pg_snapshot_xmin(pg_current_snapshot())::text::bigint
   from ${found}
   on conflict (rotation, relation) do nothing`;
-// Another table of that name, a column more, or a known key more or less: what was staged is not all that it holds, and may
-// not be its own. So it is staged anew. After the swap what was staged is the way back, and stays; but by another key no
-// row is found again.
+// Another table of that name, another partition, a column more, or a known key more or less: what was staged is not all
+// that it holds, and may not be its own. So it is staged anew. After the swap what was staged is the way back, and stays;
+// but by another key no row is found again.
 const forgetOthers = `
   with begun as (
     update ${journalSchema}.staged_relation as r
-    set relation_oid = f.oid, columns = f.columns, key = f.key, keys = $3,
+    set relation_oids = f.oids, columns = f.columns, key = f.key, keys = $3,
       horizon = pg_snapshot_xmin(pg_current_snapshot())::text::bigint, done = false,
       rows = 0, sealed = 0, touched = '{}'
     from ${found}, ${journalSchema}.rotation as o
     where r.rotation = $1 and r.relation = f.name and o.rotation = r.rotation and (r.key <> f.key or o.side = 'previous'
-      and (r.relation_oid <> f.oid or not f.columns <@ r.columns or r.keys <> $3))
+      and (r.relation_oids <> f.oids or not f.columns <@ r.columns or r.keys <> $3))
     returning r.id
   )
   delete from ${journalSchema}.staged using begun where relation_id = begun.id`;
 // Beyond 2^31 transactions, or in a restored copy with younger ones, ages say nothing.
 const read = `
-  select id, relation, relation_oid, columns, (horizon % 4294967296)::text as horizon,
+  select id, relation, relation_oids::text[], columns, (horizon % 4294967296)::text as horizon,
     pg_snapshot_xmax(pg_current_snapshot())::text::bigint - horizon between 0 and 2000000000 as usable,
     done, rows, sealed, touched
   from ${journalSchema}.staged_relation where rotation = $1`;
 // Only after the swap: what was staged keeps its places.
 const lookAgain = `
   update ${journalSchema}.staged_relation
-  set columns = $2, relation_oid = $3, done = false
+  set columns = $2, relation_oids = $3, done = false
   where id = $1`;
 const registered = `select relation from ${journalSchema}.staged_relation where rotation = $1`;
 const totals = `
@@ -93,9 +93,9 @@ export async function registerRelations(
 ): Promise<readonly StagedRelation[]> {
   const keyed = relations.filter((relation) => relation.key !== undefined);
   const keys = describeKeys([...transition.known, transition.to]);
-  const described = keyed.map(({ name, oid, columns, key }) => ({
+  const described = keyed.map(({ name, oids, columns, key }) => ({
     name,
-    oid,
+    oids,
     columns: columns.map(describeColumn),
     key: key?.map(describeColumn),
   }));
@@ -138,8 +138,8 @@ async function align(
 ): Promise<StagedRelation> {
   const described = relation.columns.map(describeColumn);
   const places = [...row.columns, ...described.filter((column) => !row.columns.includes(column))];
-  const same = places.length === row.columns.length && Number(row.relation_oid) === relation.oid;
-  if (!same) await client.query(lookAgain, [row.id, places, relation.oid]);
+  const same = places.length === row.columns.length && row.relation_oids.join() === relation.oids.join();
+  if (!same) await client.query(lookAgain, [row.id, places, relation.oids]);
   const horizon = row.usable ? row.horizon : null;
   const done = row.done && same;
   return {

@@ -26,7 +26,8 @@ export interface KeyColumn {
 /** A table of LiteLLM's schema, as far as a rotation is concerned. */
 export interface Relation {
   readonly name: string;
-  readonly oid: number;
+  /** Its own, and those of its partitions. */
+  readonly oids: readonly number[];
   /** For a FROM clause: `only "public"."T"`; a partitioned table stands for its partitions. */
   readonly from: string;
   /** The primary key, else a unique index without nulls; undefined when there is neither. */
@@ -40,7 +41,7 @@ export interface Relation {
 }
 
 interface RelationRow {
-  oid: number;
+  oids: number[];
   name: string;
   kind: string;
   rows: number;
@@ -63,7 +64,8 @@ const readRelations = `
   ), unproved as (
     select conrelid as relation, unnest(conkey) as num from pg_constraint where contype = 'n' and not convalidated
   )
-  select c.oid::int8::float8 as oid, c.relname as name, c.relkind as kind, c.reltuples as rows,
+  select (select json_agg(o order by o) from (select c.oid::int8 as o union select relid::int8 from pg_partition_tree(c.oid)) as own) as oids,
+    c.relname as name, c.relkind as kind, c.reltuples as rows,
     case when c.relkind = 'r' then pg_relation_size(c.oid) else 0 end as bytes,
     c.relkind <> 'r' or c.relhasrules
       or exists (select 1 from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as interferes,
@@ -102,7 +104,7 @@ export async function readCatalog(
     const bytes = Number(row.bytes);
     return {
       name: row.name,
-      oid: row.oid,
+      oids: row.oids,
       from: `${row.kind === 'r' ? 'only ' : ''}${quote(schema)}.${quote(row.name)}`,
       key: row.key ?? undefined,
       columns: (row.columns ?? []).map((column) => ({
