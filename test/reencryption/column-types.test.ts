@@ -72,3 +72,20 @@ test('a value that a unique index holds beside its key names no row, and is carr
   expect(await database.stage(transition, fence, silent, never)).toMatchObject({ values: 145 });
   await thereAndBack();
 });
+
+test('a value in a domain is carried over, be it over another domain, over an array, or in one', async () => {
+  await lab.client
+    .query(`create domain word as text; create domain secret as word; create domain words as text[];
+    create domain secrets as words; create domain document as jsonb; create domain settings as document;
+    create table domains (id int primary key, a secret, b secret[], c secrets, d settings, e settings[])`);
+  const json = (plaintext: string) => JSON.stringify({ x: sealed(plaintext) });
+  await run('insert into domains values (1, $1, $2, $3, $4, $5::jsonb[]::settings[])', [
+    sealed('PLAIN-a'),
+    [sealed('PLAIN-b')],
+    [sealed('PLAIN-c')],
+    json('PLAIN-d'),
+    [json('PLAIN-e')],
+  ]);
+  expect(await database.stage(transition, fence, silent, never)).toMatchObject({ values: 148 });
+  await thereAndBack();
+});

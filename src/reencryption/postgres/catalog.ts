@@ -55,9 +55,12 @@ interface RelationRow {
 // Partitions are read through their root. Generated columns, stored or virtual, follow the columns that they are made from.
 // From Postgres 18 on, a column may be marked NOT NULL while it still holds nulls, by a constraint that is NOT VALID
 // (its manual, ALTER TABLE and pg_constraint). Before, pg_constraint has no such constraints of tables.
-// Behind its key, an index lists the columns of its INCLUDE: those name no row.
+// Behind its key, an index lists the columns of its INCLUDE: those name no row. A domain may be over another one.
 const readRelations = `
-  with fixed as (
+  with recursive plain as (
+    select oid, oid as base from pg_type where typtype <> 'd'
+    union all select d.oid, plain.base from pg_type d join plain on plain.oid = d.typbasetype where d.typtype = 'd'
+  ), fixed as (
     select indrelid as relation, unnest((indkey::int2[])[:indnkeyatts - 1]) as num from pg_index where indisunique
     union all select conrelid, unnest(conkey) from pg_constraint where contype = 'f'
     union all select confrelid, unnest(confkey) from pg_constraint where contype = 'f'
@@ -84,9 +87,10 @@ const readRelations = `
        'array', whole.typcategory = 'A',
        'fixed', (a.attrelid, a.attnum) in (select relation, num from fixed)) order by a.attnum)
      from pg_attribute a
-       join pg_type declared on declared.oid = a.atttypid
-       join pg_type whole on whole.oid = case when declared.typtype = 'd' then declared.typbasetype else declared.oid end
-       join pg_type item on item.oid = case when whole.typcategory = 'A' then whole.typelem else whole.oid end
+       join plain declared on declared.oid = a.atttypid
+       join pg_type whole on whole.oid = declared.base
+       join plain element on element.oid = case when whole.typcategory = 'A' then whole.typelem else whole.oid end
+       join pg_type item on item.oid = element.base
      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
        and (item.typcategory = 'S' and item.typname <> 'char' or item.typname in ('json', 'jsonb'))) as columns
   from pg_class c join pg_namespace s on s.oid = c.relnamespace
