@@ -357,6 +357,30 @@ describe('a trigger that alters what is written', () => {
     expect(await dump(lab.client)).toEqual(before);
   });
 
+  test.for([
+    ['skips it', 'return null;'],
+    ['writes something else', `new.litellm_params := '{}'; return new;`],
+  ] as const)(
+    '(it %s) in a row that was written since stage is seen without the search from end to end',
+    async ([, body]) => {
+      const fence = await begin(database);
+      await database.stage(transition, fence, silent, never);
+      await lab.client.query(`
+      update "LiteLLM_ProxyModelTable" set model_name = 'renamed' where model_id = 'model-1';
+      update "LiteLLM_ProxyModelTable" set litellm_params = '{}' where model_id = 'model-2';
+      create function alter_it() returns trigger language plpgsql as
+        $$ begin if new.model_id = 'model-1' then ${body} end if; return new; end $$;
+      create trigger alter_it before update on "LiteLLM_ProxyModelTable" for each row execute function alter_it();
+      update pg_class set reltuples = 1e7 where oid = '"LiteLLM_Config"'::regclass`);
+      const before = await dump(lab.client);
+      await expect(database.swap(transition, masterKey, fence, silent)).rejects.toMatchObject({
+        type: 'CountMismatch',
+        facts: { table: 'LiteLLM_ProxyModelTable', rows: 1 },
+      });
+      expect(await dump(lab.client)).toEqual(before);
+    },
+  );
+
   test('in another table is seen by the search from end to end', async () => {
     const fence = await begin(database);
     await database.stage(transition, fence, silent, never);
