@@ -1,7 +1,7 @@
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { execa } from 'execa';
 import { once } from 'node:events';
-import { Client, escapeLiteral } from 'pg';
+import { Client, escapeIdentifier, escapeLiteral } from 'pg';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Ports } from '../../src/activities/ports.ts';
 import { createValueActivities } from '../../src/activities/values.ts';
@@ -394,6 +394,23 @@ describe('a trigger that alters what is written', () => {
       facts: { underOthers: 1 },
     });
     expect(await plaintexts(lab.client, known)).toEqual(before);
+  });
+});
+
+test('a policy that would hide rows since preflight is a refusal, and not a row that is left behind', async () => {
+  await lab.server.createUser('limited');
+  await lab.client
+    .query(`grant create on database ${escapeIdentifier(new URL(lab.url).pathname.slice(1))} to limited;
+    grant select, update on all tables in schema public to limited`);
+  const url = new URL(lab.url);
+  url.username = 'limited';
+  const limited = lab.rotationDatabase({ connectionString: new Secret(url.href) });
+  const fence = await begin(limited);
+  await lab.client.query(`alter table "LiteLLM_ProxyModelTable" enable row level security;
+    create policy hide on "LiteLLM_ProxyModelTable" using (model_id <> 'model-1')`);
+  expect(await failure(limited.stage(transition, fence, silent, never))).toMatchObject({ type: 'Refused' });
+  expect(await failure(limited.swap(transition, masterKey, fence, silent))).toMatchObject({
+    type: 'Refused',
   });
 });
 
