@@ -381,6 +381,22 @@ describe('a trigger that alters what is written', () => {
     },
   );
 
+  test('only at the commit is seen before it', async () => {
+    const fence = await begin(database);
+    await database.stage(transition, fence, silent, never);
+    await lab.client.query(`create function alter_it() returns trigger language plpgsql as $$ begin
+        update "LiteLLM_SSOIdentityAssertion" set assertion_b64 = 'something else' where assertion_b64 <> 'something else';
+        return null; end $$;
+      create constraint trigger alter_it after update on "LiteLLM_SSOIdentityAssertion"
+        deferrable initially deferred for each row execute function alter_it()`);
+    const before = await dump(lab.client);
+    await expect(database.swap(transition, masterKey, fence, silent)).rejects.toMatchObject({
+      type: 'CountMismatch',
+      facts: { table: 'LiteLLM_SSOIdentityAssertion', rows: 1 },
+    });
+    expect(await dump(lab.client)).toEqual(before);
+  });
+
   test('in another table is seen by the search from end to end', async () => {
     const fence = await begin(database);
     await database.stage(transition, fence, silent, never);

@@ -28,6 +28,8 @@ export async function carryOver(
   let carried: CarriedOver = { rows: 0, values: 0, resealed: 0 };
   const total = relations.reduce((sum, { sealed }) => sum + sealed, 0);
   const changed = await changedRelations(client, relations, direction);
+  // What a trigger would do only at the commit is to be seen before it.
+  await client.query('set constraints all immediate');
   for (const relation of relations) {
     const refreshed = changed.has(relation)
       ? await refreshChanged(client, relation, direction, (batch) =>
