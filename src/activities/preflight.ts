@@ -4,15 +4,14 @@ import { knownKeys } from '../litellm/known-keys.ts';
 import type { Inventory, VisitValue } from '../reencryption/port.ts';
 import { decideCase, type RotationCase } from '../rotation/case.ts';
 import type { ReportProgress } from '../rotation/fence.ts';
-import { describeFinding, type Finding } from '../rotation/finding.ts';
-import { failureTypes, RotationError } from '../rotation/failure.ts';
 import { createRowList, type ValueInventory } from '../rotation/inventory.ts';
-import type { KeyName, KeyPair } from '../rotation/keys.ts';
+import type { KeyName } from '../rotation/keys.ts';
 import type { PlanParts } from '../rotation/plan-parts.ts';
 import { takeFence, withHeartbeat } from './context.ts';
+import { currentKeys, refusal } from './current-keys.ts';
 import { fingerprintsOf } from './generations.ts';
-import { type Job, type Ports, type Target } from './ports.ts';
-import { randomKey, type SeenModels, seeModels } from './proofs.ts';
+import { environmentFindings, lookAtProxies } from './keys-in-force.ts';
+import type { Job, Ports, Target } from './ports.ts';
 
 /** How far back the service's log is read. */
 export const logLines = 2_000;
@@ -50,7 +49,7 @@ export function createPreflightActivities(ports: Ports) {
         const { findings, state } = await target.service.inspect();
         const all = [...findings];
         if (state.state === 'running') {
-          all.push(...(await compareEnvironment(target, await currentKeys(target, job))));
+          all.push(...(await environmentFindings(target, await currentKeys(target, job))));
         } else {
           all.push({
             severity: 'blocking',
@@ -88,43 +87,7 @@ export function createPreflightActivities(ports: Ports) {
       const target = ports.target(job.target);
       return withHeartbeat(async () => {
         const { master } = await currentKeys(target, job);
-        const findings: Finding[] = [];
-        let seen: SeenModels = { models: 0, modelsDigest: '' };
-        for (const proxy of target.proxies) {
-          const { ready, detail } = await proxy.readiness();
-          const blocking = (code: string, found: string, expected: string, next: string) =>
-            findings.push({ severity: 'blocking', code, where: proxy.url, found, expected, next });
-          if (!ready) {
-            blocking(
-              'proxy-not-ready',
-              detail,
-              'a ready proxy with its database connected',
-              'look at its log',
-            );
-            continue;
-          }
-          if ((await proxy.tryKey(master)) !== 'accepted') {
-            blocking(
-              'master-key-refused',
-              'that it refuses the master key of the secret files',
-              'the running proxy to use that key',
-              'restart the service if the files were changed since its start, and check for a master_key in its config.yaml',
-            );
-            continue;
-          }
-          const random = await proxy.tryKey(randomKey());
-          if (random !== 'refused') {
-            blocking(
-              'any-key-accepted',
-              random === 'accepted'
-                ? 'that it accepts a random key'
-                : `that it answers ${random.status} to a random key`,
-              'keys to be checked, and 401 for one that it does not know',
-              'run it in database mode with a master key',
-            );
-          }
-          seen = await seeModels(proxy, master);
-        }
+        const { seen, findings } = await lookAtProxies(target.proxies, master);
         return {
           urls: target.proxies.map(({ url }) => url),
           ...seen,
@@ -183,52 +146,4 @@ async function takeInventory(
 ): Promise<Inventory> {
   const current = await currentKeys(target, job);
   return target.database.inventory(knownKeys(current, target.knownKeys), current.master, progress, visit);
-}
-
-/** One failure for all blocking findings, so that a person can mend them in one go. */
-export function refusal(findings: readonly Finding[]): RotationError {
-  const blocking = findings.filter(({ severity }) => severity === 'blocking');
-  const head = `refused: ${blocking.length} finding${blocking.length === 1 ? '' : 's'} to mend first, nothing was changed`;
-  return new RotationError(
-    failureTypes.refused,
-    [head, ...blocking.map((finding) => `- ${describeFinding(finding)}`)].join('\n'),
-    {
-      facts: { findings },
-    },
-  );
-}
-
-export async function currentKeys(target: Target, { rotation }: Job): Promise<KeyPair> {
-  const { current, findings } = await target.store.inspect(rotation);
-  if (current === undefined) throw refusal(findings);
-  return current;
-}
-
-async function compareEnvironment(target: Target, keys: KeyPair): Promise<Finding[]> {
-  const given = await target.service.environment([target.variables.master, target.variables.salt]);
-  const findings: Finding[] = [];
-  for (const [name, key] of [
-    [target.variables.master, keys.master],
-    [target.variables.salt, keys.salt],
-  ] as const) {
-    const value = given.get(name) ?? 'unknown';
-    if (value === 'unknown') continue;
-    const same = value === 'absent' ? key === undefined : value.given.equals(key);
-    if (same) continue;
-    findings.push({
-      severity: 'blocking',
-      code: 'process-has-another-key',
-      where: `${target.service.description}, variable ${name}`,
-      found:
-        value === 'absent'
-          ? 'that the running process was not given it'
-          : 'that the running process was given another value than the secret files hold',
-      expected:
-        key === undefined
-          ? 'it to be absent, as the secret files have none'
-          : 'the value of the secret files',
-      next: 'check which files the service reads and in which order, then restart it once before rotating',
-    });
-  }
-  return findings;
 }

@@ -8,7 +8,7 @@ import { signingKey } from '../rotation/keys.ts';
 import type { ReencryptionCounts, ReencryptionPlan, ReencryptionRequest } from '../rotation/reencryption.ts';
 import { takeFence, withHeartbeat } from './context.ts';
 import type { Job, Ports, Target } from './ports.ts';
-import { refusal } from './preflight.ts';
+import { refusal } from './current-keys.ts';
 
 type ReencryptionJob = Job & Pick<ReencryptionRequest, 'upgradeFormat' | 'repairSealedTwice'>;
 

@@ -1,10 +1,10 @@
-import { open, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { RotationError, failureTypes } from '../rotation/failure.ts';
 import { commandFindings, statusFindings } from './command-findings.ts';
 import type { CommandLook, CommandServiceOptions } from './command-options.ts';
 import { describeOutcome, run, succeeded } from './host.ts';
 import type { Outcome } from './host.ts';
+import { sizeOf, tail } from './log-file.ts';
 import type { Service, ServiceState } from './port.ts';
 import { givenValues } from './process-environment.ts';
 import { environmentOf, isAlive, processWithPid, withDescendants } from './process-table.ts';
@@ -14,7 +14,6 @@ import { lookUntil, pause, settleMs } from './waiting.ts';
 const statusMs = 15_000;
 // From the end of the start program to the first `running`.
 const appearMs = 10_000;
-const maxLogBytes = 4 * 1024 * 1024;
 
 /**
  * LiteLLM under three programs of the user's own. What they print goes nowhere, as it may hold secrets: an error names
@@ -195,24 +194,4 @@ function stateOf({ state, detail, process }: CommandLook): ServiceState {
 async function alive(family: readonly ProcessId[]): Promise<readonly ProcessId[]> {
   const still = await Promise.all(family.map(isAlive));
   return family.filter((_, index) => still[index]);
-}
-
-async function sizeOf(path: string): Promise<number> {
-  return await stat(path).then(
-    ({ size }) => size,
-    () => 0,
-  );
-}
-
-/** The last lines that were written after `start`, or after the file was begun anew. */
-async function tail(path: string, start: number, lines: number): Promise<readonly string[] | undefined> {
-  try {
-    await using file = await open(path, 'r');
-    const { size } = await file.stat();
-    const from = Math.max(size < start ? 0 : start, size - maxLogBytes);
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(size - from), 0, size - from, from);
-    return buffer.subarray(0, bytesRead).toString('utf8').split('\n').filter(Boolean).slice(-lines);
-  } catch {
-    return undefined;
-  }
 }
