@@ -10,6 +10,8 @@ import { root, scratchDirectory } from './project.ts';
 const name = 'litellm-rotate-worker.service';
 const unit = await readFile(join(root, 'packaging', name), 'utf8');
 const program = '/usr/local/bin/litellm-rotate';
+/** The drop-in of the README, for key files in /root itself. */
+const edit = /^\[Service\]\n[^`]*/m.exec(await readFile(join(root, 'README.md'), 'utf8'))?.[0] ?? '';
 
 test('the unit passes systemd-analyze verify without a remark', async (context) => {
   if (onPath('systemd-analyze') === undefined) context.skip('systemd-analyze is not installed');
@@ -81,6 +83,11 @@ describe.skipIf(why !== undefined)('the unit, on a real systemd', () => {
           .replace('Type=exec', 'Type=oneshot')
           .replace(/^Restart=.*$/m, ''),
         'probe.service.d/installed.conf': installed,
+        'home.service': here
+          .replace(`${program} worker`, '/usr/bin/test -w /root')
+          .replace('Type=exec', 'Type=oneshot')
+          .replace(/^Restart=.*$/m, ''),
+        'home.service.d/edit.conf': edit.replace('/opt', '/srv'),
       },
     });
     const put = (path: string, text: string, mode: string) =>
@@ -140,6 +147,11 @@ describe.skipIf(why !== undefined)('the unit, on a real systemd', () => {
     expect(await show('litellm.service', 'InvocationID')).not.toBe(before);
     const owner = await box.run('stat', ['-c', '%U %a', '/srv/litellm/keys.env']);
     expect(owner.stdout).toBe('nobody 600');
+  });
+
+  test('lets the worker write in /root, with the edit that the README gives for it', async () => {
+    const { exitCode, stderr } = await box.run('systemctl', ['start', 'home.service']);
+    expect(exitCode, stderr).toBe(0);
   });
 
   test('keeps the rest of the machine, its own configuration included, read-only for the worker', async () => {

@@ -106,6 +106,8 @@ async function accessListFindings(path: string, { realPath, mode }: FileImage): 
 /** The file is replaced by renaming, for which its directory must be writable. */
 async function directoryFindings(fs: FileSystem, path: string, { realPath }: FileImage): Promise<Finding[]> {
   const directory = dirname(realPath);
+  // Where ProtectHome= has closed a home itself, ReadWritePaths= does not open it again.
+  const opening = ['/root', '/home'].includes(directory) ? 'ProtectHome=no' : `ReadWritePaths=${directory}`;
   try {
     await fs.access(directory, constants.W_OK | constants.X_OK);
     return [];
@@ -116,7 +118,7 @@ async function directoryFindings(fs: FileSystem, path: string, { realPath }: Fil
         path,
         `a directory that the worker cannot write to, ${directory}`,
         'a writable one: the file is replaced by renaming',
-        `run the worker as the owner of ${directory}, or add it to ReadWritePaths= of the worker's unit`,
+        `run the worker as the owner of ${directory}, or put ${opening} into the worker's unit`,
       ),
     ];
   }
