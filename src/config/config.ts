@@ -32,7 +32,7 @@ export function parseConfig(source: string, path: string): Config {
       `${path}:${line}:${col}: found YAML that does not parse (${syntax.code.toLowerCase().replaceAll('_', ' ')}); mend the line`,
     );
   }
-  const parsed = configSchema.safeParse(valuesOf(document, path));
+  const parsed = configSchema.safeParse(valuesOf(document, path), { reportInput: true });
   if (parsed.success) return parsed.data;
   const mistakes = parsed.error.issues.map((issue) => {
     const line = lineOf(issue.path);

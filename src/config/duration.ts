@@ -10,13 +10,12 @@ export function parseDuration(text: string): number | undefined {
 
 /** Node's timers count to 2^31 ms: one that is set to more ends at once. */
 const longest = 24 * milliseconds.d;
+const wanted = 'expected a length of time such as 90s, 3m or 2h';
 
 /** A length of time in the configuration, as milliseconds. */
-export const duration = z.string().transform((text, context) => {
+export const duration = z.string({ error: wanted }).transform((text, context) => {
   const parsed = parseDuration(text);
   if (parsed !== undefined && parsed <= longest) return parsed;
-  const message =
-    parsed === undefined ? 'expected a length of time such as 90s, 3m or 2h' : 'expected at most 24d';
-  context.addIssue({ code: 'custom', message });
+  context.addIssue({ code: 'custom', message: parsed === undefined ? wanted : 'expected at most 24d' });
   return z.NEVER;
 });

@@ -117,15 +117,21 @@ describe('a configuration', () => {
   });
 
   test('with a length of time without a unit is refused', () => {
-    expect(mistake('proxy:', 'observe: 90\n    proxy:')).toMatch(/^c\.yaml:11: targets\.prod\.observe: /);
-    expect(mistake('proxy:', 'observe: 90 s\n    proxy:')).toBe(
-      'c.yaml:11: targets.prod.observe: expected a length of time such as 90s, 3m or 2h',
-    );
+    for (const observe of ['90', '90 s'])
+      expect(mistake('proxy:', `observe: ${observe}\n    proxy:`)).toBe(
+        'c.yaml:11: targets.prod.observe: expected a length of time such as 90s, 3m or 2h',
+      );
   });
 
   test('with a length of time that no timer can take is refused', () => {
     expect(mistake('proxy:', 'fenceTimeout: 25d\n    proxy:')).toBe(
       'c.yaml:11: targets.prod.fenceTimeout: expected at most 24d',
+    );
+  });
+
+  test('with a value of the wrong type is refused by both types, and not as missing', () => {
+    expect(mistake('{ env: DATABASE_URL }', '{ env: DATABASE_URL }\n      throttle: "2000"')).toBe(
+      'c.yaml:5: targets.prod.database.throttle: expected number, received string',
     );
   });
 
