@@ -52,7 +52,7 @@ export function createRotationDatabase(options: RotationDatabaseOptions): Rotati
     releaseLease: (fence) => write('releasing the lease', (client) => releaseLease(client, fence)),
     inspect: () =>
       connections.transaction('inspecting the database', 'snapshot', (client) =>
-        inspect(client, connections, extraSkipped),
+        inspect(client, connections, options),
       ),
     inventory: (known, masterKey, progress, visit) =>
       inventory(connections, known, masterKey, progress, extraSkipped, visit),

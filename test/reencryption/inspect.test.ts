@@ -86,6 +86,13 @@ test('a database that takes no writes, and one that is not LiteLLM’s, block', 
   ]);
 });
 
+test('a role of the proxy that there is not blocks: no session of it would ever be found', async () => {
+  expect(await lab.rotationDatabase({ proxyRole: 'proxy' }).inspect()).toEqual([]);
+  expect(await lab.rotationDatabase({ proxyRole: 'litelm' }).inspect()).toMatchObject([
+    { severity: 'blocking', code: 'no-proxy-role', found: 'no role litelm' },
+  ]);
+});
+
 test("sessions of the proxy's role are seen, ours and other roles' are not", async () => {
   const url = new URL(lab.url);
   url.username = 'proxy';

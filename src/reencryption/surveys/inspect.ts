@@ -39,11 +39,16 @@ const readTables = `
     c.relrowsecurity and not $3 and (c.relforcerowsecurity or not pg_has_role(c.relowner, 'USAGE')) as "rowSecurity"
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = any ($2) order by c.relname`;
 
+export interface InspectOptions {
+  readonly proxyRole?: string;
+  readonly extraSkippedTables?: readonly string[];
+}
+
 /** What could keep a rotation from its work in this database. Reads only. */
 export async function inspect(
   client: pg.ClientBase,
   connections: Connections,
-  extraSkippedTables: readonly string[],
+  { proxyRole, extraSkippedTables = [] }: InspectOptions,
 ): Promise<readonly Finding[]> {
   const [server] = (await client.query<Server>(readServer)).rows;
   if (server === undefined) throw new Error('the server did not describe itself');
@@ -52,6 +57,7 @@ export async function inspect(
     ...judgeServer(server, connections),
     ...judgeJournal(server),
     ...judgeSchema(relations, connections),
+    ...(await judgeProxyRole(client, connections, proxyRole)),
     ...(await judgeTables(client, connections, relations, server)),
     ...(await judgeTriggers(client, connections, relations)),
   ];
@@ -132,6 +138,27 @@ function judgeSchema(relations: readonly Relation[], { schema, description }: Co
       found: `no table of LiteLLM's in schema ${schema}`,
       expected: 'LiteLLM_ProxyModelTable and its like',
       next: 'check the database and the schema in the configuration',
+    },
+  ];
+}
+
+/** No session of a role that is not there is ever found: the proof that LiteLLM has none left would be empty. */
+async function judgeProxyRole(
+  client: pg.ClientBase,
+  { description }: Connections,
+  role: string | undefined,
+): Promise<Finding[]> {
+  if (role === undefined) return [];
+  const { rowCount } = await client.query('select from pg_roles where rolname = $1', [role]);
+  if (rowCount === 1) return [];
+  return [
+    {
+      severity: 'blocking',
+      code: 'no-proxy-role',
+      where: description,
+      found: `no role ${role}`,
+      expected: "the role in LiteLLM's DATABASE_URL",
+      next: 'correct database.proxyRole in the configuration, or leave it out: it is then the owner of the tables',
     },
   ];
 }
