@@ -85,7 +85,7 @@ function unitName(name: string): string {
   const unit = /\.[a-z]+$/.test(name) ? name : `${name}.service`;
   if (/^[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]*\.service$/.test(unit)) return unit;
   throw new RotationError(
-    failureTypes.refused,
+    failureTypes.badRequest,
     `found the unit name ${JSON.stringify(name)}; expected one service unit, as in litellm.service; correct the configuration`,
   );
 }

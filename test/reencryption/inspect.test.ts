@@ -93,6 +93,12 @@ test('a role of the proxy that there is not blocks: no session of it would ever 
   ]);
 });
 
+test('a text that is no connection string is refused, and not repeated', () => {
+  expect(() => createRotationDatabase({ connectionString: new Secret('hunter2') })).toThrow(
+    /^the connection string of the database cannot be parsed; expected postgresql:/,
+  );
+});
+
 test("sessions of the proxy's role are seen, ours and other roles' are not", async () => {
   const url = new URL(lab.url);
   url.username = 'proxy';

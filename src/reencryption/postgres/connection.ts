@@ -153,10 +153,12 @@ function readTarget(connectionString: Secret): {
   const text = connectionString.reveal();
   let client: Client;
   try {
+    // Else pg takes any text for the name of a database, which is told.
+    if (!/^postgres(ql)?:\/\//.test(text)) throw new Error('no connection string');
     client = new Client({ connectionString: text });
   } catch {
     throw new RotationError(
-      failureTypes.refused,
+      failureTypes.badRequest,
       'the connection string of the database cannot be parsed; expected postgresql://user:password@host:port/database, with special characters percent-encoded',
     );
   }

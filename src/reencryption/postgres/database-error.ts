@@ -42,7 +42,8 @@ const ownAddress =
 
 const advice: Readonly<Record<string, string>> = {
   '26000': ownAddress,
-  '28P01': 'check the password in the connection string',
+  '28P01': 'check the user and the password in the connection string',
+  '3D000': 'check the name of the database in the connection string',
   '42501': "grant the rotation's role SELECT and UPDATE on LiteLLM's tables, and CREATE on the database",
   '42P05': ownAddress,
   '53100': 'make room on the disk of Postgres, then try again',
