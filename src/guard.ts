@@ -26,7 +26,7 @@ export async function guard(env: NodeJS.ProcessEnv, names: GuardOptions): Promis
     case 'opens':
       return `${name} opens the database`;
     case 'nothing to open':
-      return `no rotation was ever made in this database, so ${name} is not held against it`;
+      return `found nothing in the database to hold ${name} against: no rotation was made in it, or one was taken back by hand`;
     case 'another key':
       throw new RotationError(
         failureTypes.wrongKey,
