@@ -82,7 +82,7 @@ async function checkTemporal(taskQueue: string): Promise<Check> {
         namespace,
         taskQueue: { name: taskQueue },
       });
-      const workers = pollers?.length ?? 0;
+      const workers = countPolling(pollers ?? []);
       if (workers > 0) return { detail: `${workers} worker(s) on task queue ${taskQueue}`, findings: [] };
       const finding: Finding = {
         severity: 'warning',
@@ -97,6 +97,15 @@ async function checkTemporal(taskQueue: string): Promise<Check> {
       await connection.close();
     }
   });
+}
+
+/** Temporal lists a worker for five minutes after its end; one that lives polls once a minute. */
+export function countPolling(
+  pollers: readonly { readonly lastAccessTime?: { readonly seconds?: unknown } | null }[],
+  now = Date.now(),
+): number {
+  return pollers.filter(({ lastAccessTime }) => now - Number(lastAccessTime?.seconds ?? 0) * 1000 < 90_000)
+    .length;
 }
 
 async function attempt<T extends Omit<Check, 'what'>>(
