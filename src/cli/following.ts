@@ -17,6 +17,8 @@ import { CommandError, exitCodes } from './exit.ts';
 import { renderPhase, renderStep, seconds } from './rendering.ts';
 
 const pollMs = 400;
+/** A worker that lives answers in some ms; without one, the query waits as long as it may. */
+const answerMs = 10_000;
 
 /** What is followed: how its end is read, and what is said to somebody who stops following. */
 export interface Followed<T> {
@@ -42,7 +44,8 @@ export async function follow<T>(client: Client, workflowId: string, followed: Fo
       const {
         status: { name },
       } = await handle.describe();
-      const status = await queryStatus(handle);
+      const status = await client.withAbortSignal(detached.signal, () => queryStatus(handle));
+      if (detached.signal.aborted) continue;
       if (status !== undefined) screen.show(status, await runningNote(handle, status));
       else if (name === 'RUNNING') screen.note('waiting for a worker on the task queue');
       if (status?.outcome === 'paused') screen.note(pausedNote(workflowId, status));
@@ -120,7 +123,7 @@ export function pausedNote(workflowId: string, { steps }: RotationStatus): strin
 /** Undefined while no worker answers. */
 export async function queryStatus(handle: WorkflowHandle): Promise<RotationStatus | undefined> {
   try {
-    return await handle.query(statusQuery);
+    return await handle.client.withDeadline(Date.now() + answerMs, () => handle.query(statusQuery));
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw error;
     return undefined;

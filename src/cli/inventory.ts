@@ -1,7 +1,7 @@
 import type { ValueInventory } from '../rotation/inventory.ts';
 import { workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
-import { type Followed, resultOf } from './following.ts';
+import { follow, type Followed, resultOf } from './following.ts';
 import { kindOf, placeOf, renderRows, renderSkipped, table } from './rendering.ts';
 import { requester } from './requester.ts';
 import { withClient } from './temporal-client.ts';
@@ -15,14 +15,14 @@ export interface InventoryOptions {
 /** `inventory TARGET`: every sealed value by table, column, key and format. */
 export async function inventory(target: string, options: InventoryOptions): Promise<number> {
   return withClient(async (client) => {
-    const handle = await client.workflow.start(workflowTypes.inventory, {
+    const { workflowId } = await client.workflow.start(workflowTypes.inventory, {
       args: [{ target, rows: options.rows === true, requestedBy: requester() }],
       taskQueue: options.taskQueue,
       workflowId: `inventory-${target}-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`,
       staticSummary: `Count the sealed values of ${target}`,
     });
-    process.stderr.write(`litellm-rotate: inventory of ${target}: workflow ${handle.workflowId}\n`);
-    const found = await inventoried.resultOf(handle);
+    process.stderr.write(`litellm-rotate: inventory of ${target}: workflow ${workflowId}\n`);
+    const found = await follow(client, workflowId, inventoried);
     process.stdout.write(
       `${options.json === true ? JSON.stringify(found, null, 2) : describeInventory(found)}\n`,
     );

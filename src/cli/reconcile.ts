@@ -1,6 +1,6 @@
 import { workflowTaskTimeout, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
-import { type Followed, resultOf } from './following.ts';
+import { follow, type Followed, resultOf } from './following.ts';
 import { requester } from './requester.ts';
 import { withClient } from './temporal-client.ts';
 
@@ -30,7 +30,7 @@ export async function reconcile(
   options: { taskQueue: string; json?: boolean },
 ): Promise<number> {
   return withClient(async (client) => {
-    const handle = await client.workflow.start(workflowTypes.reconcile, {
+    const { workflowId } = await client.workflow.start(workflowTypes.reconcile, {
       args: [{ target, requestedBy: requester() }],
       taskQueue: options.taskQueue,
       workflowId: `reconcile-${target}`,
@@ -38,7 +38,8 @@ export async function reconcile(
       workflowTaskTimeout,
       staticSummary: `Reconcile what an ended rotation of ${target} left`,
     });
-    const result = await reconciled.resultOf(handle);
+    process.stderr.write(`litellm-rotate: reconciliation of ${target}: workflow ${workflowId}\n`);
+    const result = await follow(client, workflowId, reconciled);
     process.stdout.write(
       `${options.json === true ? JSON.stringify(result) : describeReconciliation(result)}\n`,
     );

@@ -35,8 +35,13 @@ export async function rotate(target: string, options: RotateOptions): Promise<nu
     const result = await follow(client, workflowId, rotation);
     if (options.json === true) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
     else process.stdout.write(`${describeResult(result)}\n`);
-    return result.plan?.blocked === true ? exitCodes.finding : exitCodes.done;
+    return exitCodeOf(result);
   });
+}
+
+/** A plan may be blocked; a rotation that ends at all is done. */
+export function exitCodeOf({ plan }: RotationResult): number {
+  return plan?.blocked === true ? exitCodes.finding : exitCodes.done;
 }
 
 async function start(client: Client, target: string, options: RotateOptions): Promise<string> {

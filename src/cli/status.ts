@@ -14,7 +14,7 @@ import { describeInventory, inventoried } from './inventory.ts';
 import { describeReconciliation, reconciled } from './reconcile.ts';
 import { describeReencryption, exitCodeOf, reencryption } from './reencrypt.ts';
 import { renderPhase, renderStep, table } from './rendering.ts';
-import { describeResult } from './rotate.ts';
+import { describeResult, exitCodeOf as exitCodeOfRotation } from './rotate.ts';
 import { withClient } from './temporal-client.ts';
 
 /** `status`: the last rotations. */
@@ -49,7 +49,7 @@ interface Ending<T> {
 
 /** By the type of the workflow. */
 const endings: Readonly<Record<string, Ending<unknown>>> = {
-  [workflowTypes.rotate]: ending(rotation, describeResult),
+  [workflowTypes.rotate]: ending(rotation, describeResult, exitCodeOfRotation),
   [workflowTypes.reconcile]: ending(reconciled, describeReconciliation),
   [workflowTypes.inventory]: ending(inventoried, describeInventory),
   [workflowTypes.reencrypt]: ending(reencryption, describeReencryption, exitCodeOf),
@@ -98,11 +98,14 @@ async function showWorkflow<T>(
 ): Promise<number> {
   if (options.follow === true) {
     const result = await follow(client, workflowId, ending.followed);
-    process.stdout.write(`${ending.describe(result)}\n`);
+    process.stdout.write(
+      `${options.json === true ? JSON.stringify(result, null, 2) : ending.describe(result)}\n`,
+    );
     return ending.exitCodeOf(result);
   }
   const handle = client.workflow.getHandle(workflowId);
   const status = await queryStatus(handle);
+  if (status === undefined && (name === 'RUNNING' || options.json === true)) throw unanswered(workflowId);
   if (status !== undefined && options.json === true)
     process.stdout.write(`${JSON.stringify(status, null, 2)}\n`);
   if (status !== undefined && options.json !== true) {
@@ -124,9 +127,20 @@ async function showWorkflow<T>(
   return ending.exitCodeOf(result);
 }
 
-/** A workflow that was ended by force could not say so itself. */
+/** The steps are known to the workflow, which a worker answers for. */
+function unanswered(workflowId: string): CommandError {
+  return new CommandError(
+    exitCodes.finding,
+    `workflow ${workflowId}: found no worker that answers for it; expected one on its task queue`,
+    ['litellm-rotate doctor   (counts the workers)', 'systemctl start litellm-rotate-worker'],
+  );
+}
+
+/** A workflow that was ended by force, refused at its start, or taken by no worker yet could not say so itself. */
 function describeOutcome(status: string, outcome: string): string {
-  return status === 'TERMINATED' || status === 'TIMED_OUT' ? status.toLowerCase().replace('_', ' ') : outcome;
+  return status === 'TERMINATED' || status === 'TIMED_OUT' || outcome === '-'
+    ? status.toLowerCase().replace('_', ' ')
+    : outcome;
 }
 
 async function lastRotations(client: Client, limit: number) {
