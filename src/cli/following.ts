@@ -14,7 +14,7 @@ import type { RotationResult, RotationStatus } from '../rotation/status.ts';
 import { describeProgress, readProgressReport } from '../rotation/step-progress.ts';
 import { statusQuery } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
-import { renderPhase, renderStep, seconds } from './rendering.ts';
+import { fit, renderPhase, renderStep, seconds } from './rendering.ts';
 
 const pollMs = 400;
 /** A worker that lives answers in some ms; without one, the query waits as long as it may. */
@@ -150,6 +150,8 @@ export async function runningNote(handle: WorkflowHandle, status: RotationStatus
 /** Lines that stay, and on a terminal one line below them that changes. */
 function createScreen() {
   const live = process.stderr.isTTY;
+  // A line that the terminal breaks would not be written over.
+  const columns = () => process.stderr.columns || 80;
   let shown = 0;
   let phase = '';
   let noted = '';
@@ -163,18 +165,18 @@ function createScreen() {
   return {
     clear,
     note(text: string) {
-      if (live) process.stderr.write(`\r\u001B[K  ${text}`);
+      if (live && text.length + 2 < columns()) process.stderr.write(`\r\u001B[K  ${text}`);
       else if (text !== noted) line(`  ${text}`);
       noted = text;
     },
     show(status: RotationStatus, note: string) {
       for (const step of status.steps.slice(shown)) {
         if (step.state === 'running') break;
-        if (step.phase !== phase) line(renderPhase((phase = step.phase)));
-        line(renderStep(step));
+        if (step.phase !== phase) line(renderPhase((phase = step.phase), process.stderr));
+        line(renderStep(step, process.stderr));
         shown += 1;
       }
-      if (live) process.stderr.write(`\r\u001B[K  ${note}`);
+      if (live) process.stderr.write(`\r\u001B[K${fit(`  ${note}`, columns())}`);
     },
   };
 }

@@ -6,19 +6,27 @@ import type { PlannedValues } from '../rotation/plan-parts.ts';
 import type { Step } from '../rotation/status.ts';
 
 type Style = Parameters<typeof styleText>[0];
-const style = (format: Style, text: string) => styleText(format, text, { stream: process.stderr });
+/** A terminal may show one of both streams, and a file take the other. */
+type Stream = NodeJS.WriteStream;
+const style = (format: Style, text: string, stream: Stream = process.stdout) =>
+  styleText(format, text, { stream });
 
 export const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
 
 /** A finished step as one line. */
-export function renderStep({ title, state, result, startedAt, endedAt }: Step): string {
-  const mark = state === 'failed' ? style('red', '✗') : style('green', '✓');
-  const time = endedAt === null ? '' : style('dim', ` (${seconds(endedAt - startedAt)})`);
-  return `  ${mark} ${title}${result === '' ? '' : style('cyan', `: ${result}`)}${time}`;
+export function renderStep({ title, state, result, startedAt, endedAt }: Step, stream?: Stream): string {
+  const mark = state === 'failed' ? style('red', '✗', stream) : style('green', '✓', stream);
+  const time = endedAt === null ? '' : style('dim', ` (${seconds(endedAt - startedAt)})`, stream);
+  return `  ${mark} ${title}${result === '' ? '' : style('cyan', `: ${result}`, stream)}${time}`;
 }
 
-export function renderPhase(phase: string): string {
-  return style('bold', phase);
+export function renderPhase(phase: string, stream?: Stream): string {
+  return style('bold', phase, stream);
+}
+
+/** The end of a text, as much as a line of a terminal holds: it says how far a step is. */
+export function fit(text: string, columns: number): string {
+  return text.length < columns ? text : `…${text.slice(text.length - columns + 2)}`;
 }
 
 const marks: Record<Finding['severity'], [string, Style]> = {
