@@ -27,7 +27,7 @@ export async function runWorker(env: NodeJS.ProcessEnv, configPath: string | und
   const runtime = installRuntime(config, logger);
   const { connectionOptions, namespace } = temporalSettings(env);
   const connection = await NativeConnection.connect(connectionOptions).catch(() => {
-    throw unreachable(connectionOptions.address);
+    throw unreachable(connectionOptions);
   });
   try {
     await registerSearchAttributes(connection, namespace);

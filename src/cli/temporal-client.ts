@@ -1,14 +1,17 @@
 import { Client, Connection, type ConnectionOptions } from '@temporalio/client';
-import { temporalSettings, unreachable } from '../temporal/connection.ts';
+import { NamespaceNotFoundError } from '@temporalio/common';
+import { noNamespace, temporalSettings, unreachable } from '../temporal/connection.ts';
 
 /** Borrows a Temporal client, with the settings of the `temporal` CLI. */
 export async function withClient<T>(work: (client: Client) => Promise<T>): Promise<T> {
   const { connectionOptions, namespace } = temporalSettings(process.env);
   const connection = await connectForCommand(connectionOptions).catch(() => {
-    throw unreachable(connectionOptions.address);
+    throw unreachable(connectionOptions);
   });
   try {
     return await work(new Client({ connection, namespace }));
+  } catch (error) {
+    throw error instanceof NamespaceNotFoundError ? noNamespace(namespace) : error;
   } finally {
     await connection.close();
   }

@@ -29,10 +29,21 @@ function load(overrideEnvVars: Record<string, string>): ReturnType<typeof loadCl
   }
 }
 
-/** A connection that could not be made, as one sentence. */
-export function unreachable(address: string): RotationError {
+/** A connection that could not be made, as one sentence. An API key turns TLS on. */
+export function unreachable({
+  address,
+  tls,
+}: ReturnType<typeof temporalSettings>['connectionOptions']): RotationError {
   return new RotationError(
     failureTypes.badRequest,
-    `Temporal at ${address}: found no server; expected one; start it ("temporal server start-dev"), or set TEMPORAL_ADDRESS or a profile of the temporal CLI`,
+    `Temporal at ${address}: found no server${tls ? ' that answers by TLS' : ''}; expected one; start it ("temporal server start-dev"), or set TEMPORAL_ADDRESS or a profile of the temporal CLI`,
+  );
+}
+
+/** A server that answers, and does not have the namespace. */
+export function noNamespace(namespace: string): RotationError {
+  return new RotationError(
+    failureTypes.badRequest,
+    `Temporal: found no namespace ${namespace}; expected one that is there; correct TEMPORAL_NAMESPACE, or run: temporal operator namespace create --namespace ${namespace}`,
   );
 }

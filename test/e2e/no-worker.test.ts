@@ -47,3 +47,15 @@ test.for([['inventory'], ['reconcile'], ['plan']] as const)(
     expect(exitCode).toBe(130);
   },
 );
+
+test.for([[['status']], [['plan', 'prod']], [['schedule', 'list']]] as const)(
+  '%j in a namespace that there is not ends with 2',
+  { timeout: 120_000 },
+  async ([args]) => {
+    const { exitCode, stdout, stderr } = await cli(args, { TEMPORAL_NAMESPACE: 'nope' });
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+    expect(stderr).toContain(
+      'found no namespace nope; expected one that is there; correct TEMPORAL_NAMESPACE',
+    );
+  },
+);
