@@ -1,16 +1,20 @@
-import { InvalidArgumentError, Option } from 'commander';
+import { Argument, InvalidArgumentError, Option } from 'commander';
 import { parseDuration } from '../config/duration.ts';
 import { keyNames, type KeyName } from '../rotation/keys.ts';
 import { upgradeFormats } from '../rotation/reencryption.ts';
 
-/** Options that more than one command has, and how what is given to them is read. */
+/** Arguments and options that more than one command has, and how what is given to them is read. */
+
+export const target = new Argument('<target>', "a target of the worker's configuration");
+export const workflowId = new Argument('<workflow-id>', 'as rotate has printed it, and status lists it');
 
 export const taskQueue = new Option('--task-queue <name>', "the worker's task queue")
   .default('litellm-rotate')
   .env('LITELLM_ROTATE_TASK_QUEUE');
-export const keys = new Option('--keys <names>', 'what to rotate: master, salt, or both').argParser(
-  parseKeys,
-);
+export const keys = new Option(
+  '--keys <names>',
+  'what to rotate: master, salt, or both, which is the default',
+).argParser(parseKeys);
 export const reason = new Option('--reason <text>', 'why, for the record: a ticket, a policy');
 export const rehearse = new Option(
   '--rehearse',

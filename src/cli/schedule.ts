@@ -56,7 +56,7 @@ export async function createSchedule(target: string, options: ScheduleOptions): 
     }
     const { info } = await client.schedule.getHandle(scheduleId(target)).describe();
     process.stdout.write(
-      `schedule ${scheduleId(target)} created; the first rotation is at ${info.nextActionTimes[0]?.toISOString() ?? 'an unknown time'}\n`,
+      `schedule ${scheduleId(target)} created; the first rotation is at ${info.nextActionTimes[0]?.toISOString() ?? 'an unknown time'}\n  next: litellm-rotate plan ${target}   (says today what would stop it then)\n`,
     );
     return exitCodes.done;
   });

@@ -2,7 +2,12 @@ import { chmod, chown, lchown, symlink, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { execa } from 'execa';
+import { Command } from 'commander';
 import { expect, test } from 'vitest';
+import { addHostCommands } from '../../src/cli/commands/host.ts';
+import { addRotationCommands } from '../../src/cli/commands/rotations.ts';
+import { addScheduleCommands } from '../../src/cli/commands/schedules.ts';
+import { addValueCommands } from '../../src/cli/commands/values.ts';
 import { root, scratchDirectory } from './project.ts';
 
 /** Runs a line of bash in the project, with the command line's program as `$cli`. */
@@ -105,3 +110,19 @@ test.runIf(process.getuid?.() === 0).for([
     expect(existsSync(proof)).toBe(true);
   },
 );
+
+test('every command, argument and option is described', () => {
+  const program = new Command('litellm-rotate').enablePositionalOptions();
+  for (const add of [addRotationCommands, addScheduleCommands, addValueCommands, addHostCommands])
+    add(program);
+  const all = (command: Command): Command[] => [command, ...command.commands.flatMap(all)];
+  const commands = program.commands.flatMap(all);
+  expect(commands.length).toBeGreaterThan(15);
+  const described = commands.flatMap((command) =>
+    [command.description(), ...command.registeredArguments, ...command.options].map((part) => ({
+      command: command.name(),
+      says: typeof part === 'string' ? part : part.description,
+    })),
+  );
+  expect(described.filter(({ says }) => says === '')).toEqual([]);
+});

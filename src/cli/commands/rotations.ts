@@ -1,13 +1,23 @@
 import type { Command } from 'commander';
 import type { KeyName } from '../../rotation/keys.ts';
-import { json, keys, noRehearse, parseCount, reason, rehearse, taskQueue } from '../options.ts';
+import {
+  json,
+  keys,
+  noRehearse,
+  parseCount,
+  reason,
+  rehearse,
+  target,
+  taskQueue,
+  workflowId,
+} from '../options.ts';
 
 /** What begins a rotation, watches it, holds it up, and leads what is left of one to a side. */
 export function addRotationCommands(program: Command): void {
   program
     .command('plan')
     .description('look at everything, say what a rotation would do, and change nothing')
-    .argument('<target>', "a target of the worker's configuration")
+    .addArgument(target)
     .addOption(keys)
     .addOption(rehearse)
     .addOption(noRehearse)
@@ -26,7 +36,7 @@ export function addRotationCommands(program: Command): void {
   program
     .command('rotate')
     .description('rotate, and follow until it ends; Ctrl-C stops following, not the rotation')
-    .argument('<target>', "a target of the worker's configuration")
+    .addArgument(target)
     .addOption(keys)
     .addOption(reason)
     .addOption(rehearse)
@@ -62,7 +72,7 @@ export function addRotationCommands(program: Command): void {
   program
     .command('pause')
     .description('let a rotation stand still before the outage, until it is continued')
-    .argument('<workflow-id>')
+    .addArgument(workflowId)
     .action(async (workflowId: string) => {
       const { pause } = await import('../pause.ts');
       process.exitCode = await pause(workflowId);
@@ -71,7 +81,7 @@ export function addRotationCommands(program: Command): void {
   program
     .command('continue')
     .description('let a paused rotation go on from where it stopped')
-    .argument('<workflow-id>')
+    .addArgument(workflowId)
     .action(async (workflowId: string) => {
       const { goOn } = await import('../pause.ts');
       process.exitCode = await goOn(workflowId);
@@ -80,7 +90,7 @@ export function addRotationCommands(program: Command): void {
   program
     .command('reconcile')
     .description('lead what a terminated rotation left behind to one side')
-    .argument('<target>')
+    .addArgument(target)
     .addOption(taskQueue)
     .addOption(json)
     .action(async (target: string, options: { taskQueue: string; json?: boolean }) => {

@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import type { UpgradeFormat } from '../../rotation/reencryption.ts';
-import { json, taskQueue, upgradeFormat } from '../options.ts';
+import { json, target, taskQueue, upgradeFormat } from '../options.ts';
 
 /** What looks at stored values, or seals them anew under the key that they have. */
 export function addValueCommands(program: Command): void {
   program
     .command('inventory')
     .description('count every sealed value by table, column, key and format; change nothing')
-    .argument('<target>', "a target of the worker's configuration")
+    .addArgument(target)
     .option('--rows', 'list the primary keys of the rows that hold them, too')
     .addOption(taskQueue)
     .addOption(json)
@@ -19,7 +19,7 @@ export function addValueCommands(program: Command): void {
   program
     .command('reencrypt')
     .description('seal stored values anew under the same key, while LiteLLM serves')
-    .argument('<target>', "a target of the worker's configuration")
+    .addArgument(target)
     .addOption(upgradeFormat)
     .option('--repair-sealed-twice', 'seal values once that were sealed twice; needs --plan')
     .option('--plan <digest>', 'the plan of a dry run that you have read and approve')
