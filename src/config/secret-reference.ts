@@ -18,7 +18,7 @@ export function resolveSecret(reference: SecretReference, where: string, env: No
   if ('env' in reference)
     return present(
       env[reference.env],
-      `${where}: found no value in the variable ${reference.env}; expected the secret; set it for this process`,
+      `${where}: found no value in the variable ${reference.env}; expected the secret; set it for this process (for doctor: set -a; . /etc/litellm-rotate/worker.env; set +a)`,
     );
   const path = expandHome(reference.file);
   let text: string;

@@ -82,7 +82,7 @@ export function slotFinding(slot: Slot): Finding {
     where: slot.parts.map(({ path }) => path).join(', '),
     found: `the slot of rotation ${slot.rotation}, which has not ended`,
     expected: 'no slot of an earlier rotation',
-    next: 'run: litellm-rotate reconcile TARGET',
+    next: 'look whether a rotation runs: litellm-rotate status; if none does, run: litellm-rotate reconcile TARGET',
   };
 }
 
