@@ -99,6 +99,16 @@ test('a text that is no connection string is refused, and not repeated', () => {
   );
 });
 
+test('a server without TLS, where the connection string asks for it, is named as that', async () => {
+  const database = createRotationDatabase({
+    connectionString: new Secret(`${lab.url}?sslmode=verify-full`),
+  });
+  await expect(database.inspect()).rejects.toThrow(
+    /^Postgres was not spoken to by TLS \(it offers none\) while connecting for inspecting the database; correct sslmode/,
+  );
+  await database.close();
+});
+
 test("sessions of the proxy's role are seen, ours and other roles' are not", async () => {
   const url = new URL(lab.url);
   url.username = 'proxy';

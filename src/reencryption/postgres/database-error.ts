@@ -56,6 +56,12 @@ const advice: Readonly<Record<string, string>> = {
 export function databaseError(error: unknown, doing: string): RotationError {
   if (error instanceof RotationError) return error;
   if (error instanceof DatabaseError && error.code !== undefined) return refusedBy(error, error.code, doing);
+  const tls = tlsFault(error);
+  if (tls !== undefined)
+    return failed(
+      `Postgres was not spoken to by TLS (${tls}) while ${doing}; correct sslmode and sslrootcert in the connection string: see docs/configuration.md`,
+      { code: tls },
+    );
   const code = errorCode(error);
   if (code !== undefined) {
     return failed(
@@ -113,6 +119,14 @@ function errorCode(error: unknown): string | undefined {
   if (error instanceof AggregateError) return errorCode(error.errors[0]);
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   return typeof code === 'string' && /^E[A-Z_]+$/.test(code) ? code : undefined;
+}
+
+/** A server without TLS, in pg's own words (connection.js), or a code of Node's for a certificate that it does not trust. */
+function tlsFault(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if (error.message === 'The server does not support SSL connections') return 'it offers none';
+  const code = 'code' in error ? error.code : undefined;
+  return typeof code === 'string' && /CERT|^UNABLE_TO_|^ERR_(TLS|SSL)_/.test(code) ? code : undefined;
 }
 
 /** pg has no code for these; the texts are its own (client.js, pg-pool's index.js). */
