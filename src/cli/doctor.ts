@@ -45,10 +45,10 @@ export async function doctor(
     );
     if (rehearsal !== undefined) {
       checks.push(
-        await attempt(of(`rehearsal on ${rehearsal.description}`), async () => ({
-          detail: 'possible',
-          findings: await rehearsal.inspect(),
-        })),
+        await attempt(of(`rehearsal on ${rehearsal.description}`), async () => {
+          const findings = await rehearsal.inspect();
+          return { detail: findings.some(isBlocking) ? 'not possible' : 'possible', findings };
+        }),
       );
     }
     for (const proxy of proxies) {
@@ -64,11 +64,13 @@ export async function doctor(
       );
     }
   }
-  const blocked = checks.some(({ findings }) => findings.some(({ severity }) => severity === 'blocking'));
+  const blocked = checks.some(({ findings }) => findings.some(isBlocking));
   if (options.json === true) process.stdout.write(`${JSON.stringify(checks, null, 2)}\n`);
   else process.stdout.write(`${checks.map(renderCheck).join('\n')}\n`);
   return blocked ? exitCodes.finding : exitCodes.done;
 }
+
+const isBlocking = ({ severity }: Finding): boolean => severity === 'blocking';
 
 async function checkTemporal(taskQueue: string): Promise<Check> {
   const { connectionOptions, namespace } = temporalSettings(process.env);
@@ -131,7 +133,7 @@ async function attempt<T extends Omit<Check, 'what'>>(
 }
 
 function renderCheck({ what, detail, findings }: Check): string {
-  const bad = findings.some(({ severity }) => severity === 'blocking');
+  const bad = findings.some(isBlocking);
   return [`${bad ? '✗' : '✓'} ${what}: ${detail}`, ...findings.map((finding) => renderFinding(finding))].join(
     '\n',
   );
