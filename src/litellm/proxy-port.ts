@@ -76,6 +76,6 @@ export interface Proxy {
   generateKey(key: Secret, virtualKey: NewVirtualKey): Promise<void>;
   /** Deletes a virtual key; does nothing when there is none. LiteLLM keeps a row in `LiteLLM_DeletedVerificationToken`. */
   deleteKey(key: Secret, virtualKey: Secret): Promise<void>;
-  /** Asks a model for an answer of one token; resolves when it got one. */
+  /** Asks a model for an answer of one token; resolves when its provider gave one, not LiteLLM's cache of responses. */
   chat(key: Secret, model: string): Promise<void>;
 }

@@ -130,7 +130,12 @@ export function createProxy({ url, timeoutMs = 15_000, paths: given }: ProxyOpti
         method: 'POST',
         path: '/v1/chat/completions',
         key,
-        body: { model, messages: [{ role: 'user', content: 'ping' }], max_tokens: 1 },
+        body: {
+          model,
+          messages: [{ role: 'user', content: 'ping' }],
+          max_tokens: 1,
+          cache: { 'no-cache': true, 'no-store': true },
+        },
       });
     },
   };

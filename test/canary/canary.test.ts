@@ -1,8 +1,10 @@
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { stopAll } from '../../lab/cleanup.ts';
 import { createLiteLLMDatabase } from '../../lab/litellm/database.ts';
-import { type LiteLLM, startLiteLLM } from '../../lab/litellm/proxy.ts';
+import { emptyConfig, type LiteLLM, startLiteLLM } from '../../lab/litellm/proxy.ts';
 import { startPostgres, withClient } from '../../lab/postgres.ts';
 import { callCanary, canaryName, installCanary, removeCanary } from '../../src/canary/canary.ts';
 import { type EchoEndpoint, startEchoEndpoint } from '../../src/canary/echo-endpoint.ts';
@@ -21,11 +23,18 @@ const legacy: SealedShape = { format: 'legacy', marker: '', alphabet: 'urlsafe' 
 const userKey: NewVirtualKey = { key: generateKey(), alias: 'of a user', models: [] };
 
 let databaseUrl: string;
+let directory: string;
 let litellm: LiteLLM;
 let endpoint: EchoEndpoint;
 let before: string;
 
 beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'litellm-rotate-canary-'));
+  // It keeps answers, as many do.
+  await writeFile(
+    join(directory, 'config.yaml'),
+    `${emptyConfig}litellm_settings:\n  cache: true\n  cache_params:\n    type: local\n`,
+  );
   const postgres = await startPostgres();
   databaseUrl = await createLiteLLMDatabase(postgres, 'canary');
   await start({ masterKey: master, saltKey: salt });
@@ -43,11 +52,13 @@ beforeAll(async () => {
 afterAll(async () => {
   await endpoint.close();
   await stopAll();
+  await rm(directory, { recursive: true });
 });
 
 async function start({ masterKey, saltKey }: { masterKey: Secret; saltKey: Secret }): Promise<void> {
   litellm = await startLiteLLM({
     databaseUrl,
+    config: join(directory, 'config.yaml'),
     masterKey: masterKey.reveal(),
     saltKey: saltKey.reveal(),
     // How often it loads its models; 30 s when not said.
@@ -81,6 +92,11 @@ async function rows(): Promise<string> {
 
 test('shows that LiteLLM opens what it stored and sends it to the provider', async () => {
   await installCanary({ ...canary(), masterKey: master, endpointUrl: endpoint.url });
+  await callCanary({ ...canary(), endpoint });
+});
+
+test('reaches the provider each time, though LiteLLM has the answer in its cache', async () => {
+  await callCanary({ ...canary(), endpoint });
   await callCanary({ ...canary(), endpoint });
 });
 
