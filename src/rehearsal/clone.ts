@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { escapeIdentifier, type ClientBase } from 'pg';
 import { readCatalog } from '../reencryption/postgres/catalog.ts';
 import { applicationName, type Connections } from '../reencryption/postgres/connection.ts';
@@ -42,9 +43,10 @@ export async function dropClone({ connections }: CloneOptions['server'], rotatio
   const there = await cloneExists({ connections }, rotation);
   const name = cloneName(rotation);
   try {
-    await connections.session('destroying the clone', (client) =>
-      client.query(`drop database if exists ${escapeIdentifier(name)} with (force)`),
-    );
+    await connections.session('destroying the clone', async (client) => {
+      await endCreation(client, name);
+      await client.query(`drop database if exists ${escapeIdentifier(name)} with (force)`);
+    });
   } catch (error) {
     if (sqlState(error) !== '42501') throw error;
     // To be tried again: a session of a superuser's, such as a monitor's, ends by itself.
@@ -61,11 +63,30 @@ export function cloneExists(
   rotation: string,
 ): Promise<boolean> {
   return connections.session('looking for the clone', async (client) => {
-    const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [
-      cloneName(rotation),
-    ]);
+    const { rowCount } = await client.query(
+      `select 1 from pg_database where datname = $1 union all select 1 ${ofCreators}`,
+      [cloneName(rotation)],
+    );
     return rowCount !== 0;
   });
+}
+
+// Postgres goes on for a client that is gone, and shows the database only once it is made.
+const ofCreators = `
+  from pg_stat_activity where usename = current_user and application_name = '${applicationName}' and state = 'active'
+    and starts_with(query, 'create database "' || $1 || '"')`;
+
+/** Without this, what a killed worker has begun would come to be after the drop. */
+async function endCreation(client: ClientBase, name: string): Promise<void> {
+  for (let looks = 0; looks < 100; looks += 1) {
+    const { rowCount } = await client.query(`select pg_terminate_backend(pid) ${ofCreators}`, [name]);
+    if (rowCount === 0) return;
+    await sleep(100);
+  }
+  throw new RotationError(
+    failureTypes.databaseFailed,
+    `database ${name}: found a session that creates it and does not end; expected none; end it, and drop the database`,
+  );
 }
 
 /** Whether the template could be copied; not where somebody is connected to it, or the role may not. */

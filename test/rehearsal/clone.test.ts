@@ -1,3 +1,4 @@
+import { execa } from 'execa';
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -181,6 +182,41 @@ describe('the clone', () => {
     await expect(rehearsal.clone(overtaken, never)).rejects.toThrow('overtaken');
     expect(asked).toBe(3);
     expect(await clones()).toEqual([]);
+    await rehearsal.close();
+    await close();
+  });
+
+  test('is not left to a session whose worker was killed while it created it', async () => {
+    const { workerUrl, close } = await source();
+    // A template that is held makes the creation wait, as a large one makes it take its time.
+    const holder = new Client({ connectionString: server.server.adminUrl });
+    await holder.connect();
+    await holder.query(`begin; comment on database template0 is 'held'`);
+    const module = new URL('./rehearsal-of.ts', import.meta.url).href;
+    const script = `const { fenceOf, rehearsalOf } = await import(${JSON.stringify(module)});
+      await rehearsalOf(process.env.SOURCE, { clone: 'dump' }).clone(fenceOf('r13'), new AbortController().signal)`;
+    const worker = execa(process.execPath, ['--input-type=module', '-e', script], {
+      env: { SOURCE: workerUrl },
+      reject: false,
+    });
+    const creating = () =>
+      withClient(server.server.adminUrl, async (client) => {
+        const { rowCount } = await client.query(
+          `select 1 from pg_stat_activity where query like 'create database%_r13%' and state = 'active'`,
+        );
+        return rowCount;
+      });
+    await expect.poll(creating, { timeout: 20_000 }).toBe(1);
+    worker.kill('SIGKILL');
+    await worker;
+
+    const rehearsal = rehearsalOf(workerUrl);
+    const { destroyed } = await rehearsal.destroy('r13');
+    await holder.query('rollback');
+    await expect.poll(creating, { timeout: 20_000 }).toBe(0);
+    expect(await clones()).toEqual([]);
+    expect(destroyed).toBe(true);
+    await holder.end();
     await rehearsal.close();
     await close();
   });
