@@ -2,17 +2,19 @@ import type { Connections } from '../reencryption/postgres/connection.ts';
 
 /**
  * Settings by which LiteLLM reaches out as soon as it has read them: a cache that it shares with the service (and through
- * which it would take over the service's spend), callbacks, alerts, exports of what was spent, its own telemetry. Providers
- * are asked only when it is called, and nobody calls it.
- * Source: LiteLLM 1.106.2 and 1.110.2, proxy/proxy_server.py (`_update_config_from_db`, `_init_cache_settings_in_db`);
- * proxy/telemetry/store.py (`SETTINGS_PARAM`).
+ * which it would take over the service's spend), callbacks, alerts, exports of what was spent, its own telemetry. Nobody calls
+ * it, and so it calls no model; but it asks each provider with an address of its own for its list of models when it starts,
+ * unless it is told not to.
+ * Source: LiteLLM 1.106.2 and 1.110.2, proxy/proxy_server.py (`_update_config_from_db`, `_init_cache_settings_in_db`,
+ * `refresh_model_info`); proxy/telemetry/store.py (`SETTINGS_PARAM`).
  */
 const tables = ['LiteLLM_CacheConfig', 'LiteLLM_Config'] as const;
 const statements: Readonly<Record<(typeof tables)[number], string>> = {
   LiteLLM_CacheConfig: 'delete from "LiteLLM_CacheConfig"',
   LiteLLM_Config: `delete from "LiteLLM_Config" where param_name in
     ('environment_variables', 'litellm_settings', 'general_settings', 'cloudzero_settings', 'vantage_settings',
-     'telemetry_settings')`,
+     'telemetry_settings');
+    insert into "LiteLLM_Config" (param_name, param_value) values ('general_settings', '{"disable_model_info_refresh": true}')`,
 };
 
 /** Takes them from a clone. They were re-encrypted and counted before, as all others. */

@@ -274,7 +274,10 @@ describe('the clone', () => {
     await rehearsal.quieten('r8');
     const after = await onClone('r8', (clone) => dump(clone));
     expect(before['LiteLLM_Config']).toHaveLength(3);
-    expect(after['LiteLLM_Config']).toEqual([expect.stringContaining('in_a_string')]);
+    expect(after['LiteLLM_Config']).toEqual([
+      expect.stringContaining('disable_model_info_refresh'),
+      expect.stringContaining('in_a_string'),
+    ]);
     expect({ ...after, LiteLLM_Config: [] }).toEqual({ ...before, LiteLLM_Config: [] });
     await rehearsal.destroy('r8');
     await rehearsal.close();
