@@ -146,23 +146,34 @@ async function create({ server }: CloneOptions, fence: Fence, statement: string)
   }
 }
 
+// Of a partitioned table pg_dump takes each partition by its own name. Foreign tables cannot be partitions of one with a key.
+const readPartitions = `
+  select c.relname as name, root.relname as root
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_class root on root.oid = pg_partition_root(c.oid)
+  where n.nspname = $1 and c.relispartition and c.relkind in ('r', 'p')`;
+
 async function dump(
   { source, server, schema, searchPath }: CloneOptions,
   name: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const catalog = await source.connections.session('reading the catalog', (client) =>
-    readCatalog(client, schema, []),
-  );
+  const { catalog, partitions } = await source.connections.session('reading the catalog', async (client) => ({
+    catalog: await readCatalog(client, schema, []),
+    partitions: (await client.query<{ name: string; root: string }>(readPartitions, [schema])).rows,
+  }));
   const named = (role: (skipped: string) => boolean) =>
     catalog.filter(({ skipped }) => skipped !== undefined && role(skipped)).map(({ name: table }) => table);
+  const withoutRows = named((skipped) => skipped !== 'foreign table');
   await dumpAndRestore(
     {
       from: source.connectionString,
       to: withDatabase(server.connectionString, name, schema),
       schema,
       searchPath,
-      withoutRows: named((skipped) => skipped !== 'foreign table'),
+      withoutRows: [
+        ...withoutRows,
+        ...partitions.filter(({ root }) => withoutRows.includes(root)).map(({ name: table }) => table),
+      ],
       without: named((skipped) => skipped === 'foreign table'),
     },
     signal,

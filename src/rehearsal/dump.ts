@@ -46,6 +46,8 @@ export async function dumpAndRestore(options: DumpOptions, signal: AbortSignal):
     [
       '--no-owner',
       '--no-privileges',
+      // Another server has others, and the role need not have a right to those of this one.
+      '--no-tablespaces',
       // A new database has this one already; any other is made as the archive says.
       ...(schema === 'public' ? ['--schema=public'] : []),
       `--dbname=${target}`,

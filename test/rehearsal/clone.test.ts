@@ -249,6 +249,38 @@ describe('the clone', () => {
     },
   );
 
+  byDump('is without the rows of a request log that is in partitions, as LiteLLM can have it', async () => {
+    const { client, name, workerUrl, close } = await source();
+    await client.query(`
+      drop table "LiteLLM_SpendLogs";
+      create table "LiteLLM_SpendLogs" (request_id text, at date, primary key (request_id, at)) partition by range (at);
+      create table "LiteLLM_SpendLogs_p20260101" partition of "LiteLLM_SpendLogs" for values from ('2026-01-01') to ('2026-01-02');
+      insert into "LiteLLM_SpendLogs" select i, '2026-01-01' from generate_series(1, 100) i`);
+    await client.query(`grant select on all tables in schema public to w_${name}`);
+    const rehearsal = rehearsalOf(workerUrl);
+    expect(await rehearsal.clone(fenceOf('r14'), never)).toBe('dump');
+    const rows = await onClone(
+      'r14',
+      async (clone) => (await clone.query('select 1 from "LiteLLM_SpendLogs"')).rowCount,
+    );
+    expect(rows).toBe(0);
+    await rehearsal.destroy('r14');
+    await rehearsal.close();
+    await close();
+  });
+
+  byDump('is made by a role that may not use the tablespaces of the tables', async () => {
+    const { client, workerUrl, close } = await source();
+    await client.query('set allow_in_place_tablespaces = on');
+    await client.query(`create tablespace fast location ''`);
+    await client.query('alter table "LiteLLM_Config" set tablespace fast');
+    const rehearsal = rehearsalOf(workerUrl);
+    expect(await rehearsal.clone(fenceOf('r15'), never)).toBe('dump');
+    await rehearsal.destroy('r15');
+    await rehearsal.close();
+    await close();
+  });
+
   byDump('fails in words that hold no row when Postgres refuses the copy', async () => {
     const { client, workerUrl, close } = await source();
     await client.query('revoke select on "LiteLLM_Config" from public, current_user');
