@@ -127,6 +127,25 @@ describe('an upgrade', () => {
     expect(formatOf(found.a)).toBe('v2');
   });
 
+  test('finds a row again by a key of a fixed length', async () => {
+    await lab.client.query(
+      'create table of_somebody (id char(36) primary key, secret varchar(400), code char(300))',
+    );
+    await lab.client.query('insert into of_somebody values ($1, $2, $3)', [
+      'b7f3c1de-0000-4000-8000-000000000001',
+      sealed('PLAIN-varchar'),
+      sealed('PLAIN-char'),
+    ]);
+    await database.improve(asked, await begin(database), silent, never);
+    expect((await survey()).values).toBe(0);
+    const { rows } = await lab.client.query<{ secret: string; code: string }>(
+      'select secret, code from of_somebody',
+    );
+    expect(rows.map(({ secret, code }) => [opened(secret, previous), opened(code.trim(), previous)])).toEqual(
+      [['PLAIN-varchar', 'PLAIN-char']],
+    );
+  });
+
   test('passes over a row that another session holds, without waiting, and gets it once that lets go', async () => {
     await fillModels(lab.client, 300);
     const other = new Client({ connectionString: lab.url });
