@@ -149,3 +149,15 @@ test('an inventory names what is skipped, what is sealed twice, unreadable, or k
     ['LiteLLM_SpendLogs', 'request log'],
   ]);
 });
+
+test('a request log in partitions is as large as they are, and told as skipped, not as empty', async () => {
+  await lab.client.query(`
+    drop table "LiteLLM_SpendLogs";
+    create table "LiteLLM_SpendLogs" (request_id text, at date, note text, primary key (request_id, at)) partition by range (at);
+    create table "LiteLLM_SpendLogs_p20260101" partition of "LiteLLM_SpendLogs" for values from ('2026-01-01') to ('2026-01-02');
+    insert into "LiteLLM_SpendLogs" select i, '2026-01-01', repeat('x', 400) from generate_series(1, 1000) i`);
+  const { skipped } = await lab.rotationDatabase().inventory([previous], masterKey.from, silent);
+  const log = skipped.find(({ table }) => table === 'LiteLLM_SpendLogs');
+  expect(log?.rows).toBeGreaterThan(500);
+  expect(log?.rows).toBeLessThan(2000);
+});

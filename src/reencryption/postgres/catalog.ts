@@ -35,6 +35,7 @@ export interface Relation {
   readonly columns: readonly Column[];
   readonly skipped: SkippedRole | undefined;
   readonly estimatedRows: number;
+  /** Of a partitioned table, those of its partitions. */
   readonly bytes: number;
   /** Whether triggers or rules of somebody's may do something else than what an update says. */
   readonly interferes: boolean;
@@ -69,7 +70,8 @@ const readRelations = `
   )
   select (select json_agg(o order by o) from (select c.oid::int8 as o union select relid::int8 from pg_partition_tree(c.oid)) as own) as oids,
     c.relname as name, c.relkind as kind, c.reltuples as rows,
-    case when c.relkind = 'r' then pg_relation_size(c.oid) else 0 end as bytes,
+    case c.relkind when 'r' then pg_relation_size(c.oid)
+      when 'p' then (select coalesce(sum(pg_relation_size(t.relid)), 0) from pg_partition_tree(c.oid) t) else 0 end as bytes,
     c.relkind <> 'r' or c.relhasrules
       or exists (select 1 from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as interferes,
     (select json_agg(json_build_object('num', a.attnum, 'name', a.attname, 'type', format_type(a.atttypid, -1)) order by k.n)
