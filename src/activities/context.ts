@@ -6,6 +6,7 @@ import {
   nextReportMs,
   type ProgressReport,
   progressSignalName,
+  readProgressReport,
   type StepProgress,
 } from '../rotation/step-progress.ts';
 
@@ -14,18 +15,21 @@ const heartbeatEveryMs = 2_000;
 
 /**
  * Runs a step that takes time: heartbeats with its latest progress, tells it to the workflow now and then, and hands the
- * step the signal that aborts when the rotation is cancelled, the activity timed out, or the worker shuts down.
+ * step the signal that aborts when the rotation is cancelled, the activity timed out, or the worker shuts down. `done`: what
+ * was done before it begins.
  */
 export async function withHeartbeat<T>(
   work: (signal: AbortSignal, progress: ReportProgress) => Promise<T>,
-  { everyMs = heartbeatEveryMs, nextReport = nextReportMs } = {},
+  { everyMs = heartbeatEveryMs, nextReport = nextReportMs, done: before = 0 } = {},
 ): Promise<T> {
   const context = Context.current();
   const signal = context.cancellationSignal;
   const rate = createRate();
   const report = createReporting(context, nextReport);
-  let latest: StepProgress = { done: 0, total: null, perSecond: null, waitedMs: 0 };
+  let latest: StepProgress = { done: before, total: null, perSecond: null, waitedMs: 0 };
+  let told = false;
   const beat = () => {
+    if (told) latest = { ...latest, perSecond: rate(latest.done, performance.now()) };
     context.heartbeat(latest);
     void report(latest);
   };
@@ -33,6 +37,7 @@ export async function withHeartbeat<T>(
   const timer = setInterval(beat, everyMs);
   try {
     return await work(signal, ({ done, total = null, waitedMs = 0 }) => {
+      told = true;
       latest = { done, total, perSecond: rate(done, performance.now()), waitedMs };
     });
   } catch (error) {
@@ -47,6 +52,12 @@ export async function withHeartbeat<T>(
   } finally {
     clearInterval(timer);
   }
+}
+
+/** What the attempts before this one had done, as the last heartbeat has it: some seconds' work less, where one was killed. */
+export function doneBefore(): number {
+  const details = Context.current().info.heartbeatDetails as object | undefined;
+  return readProgressReport({ step: '', ...details })?.done ?? 0;
 }
 
 /**

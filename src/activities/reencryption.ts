@@ -6,7 +6,7 @@ import { failureTypes, RotationError } from '../rotation/failure.ts';
 import { createRowList } from '../rotation/inventory.ts';
 import { signingKey } from '../rotation/keys.ts';
 import type { ReencryptionCounts, ReencryptionPlan, ReencryptionRequest } from '../rotation/reencryption.ts';
-import { takeFence, withHeartbeat } from './context.ts';
+import { doneBefore, takeFence, withHeartbeat } from './context.ts';
 import type { Job, Ports, Target } from './ports.ts';
 import { refusal } from './current-keys.ts';
 
@@ -41,12 +41,17 @@ export function createReencryptionActivities(ports: Ports) {
     /** Rewrites what is to be rewritten now. `expected` is how many values the plan counts: progress is told by it. */
     async reencryptValues(job: ReencryptionJob & { expected: number }): Promise<ImprovementReport> {
       const target = ports.target(job.target);
-      return withHeartbeat(async (signal, progress) => {
-        const asked = await improvementOf(target, job);
-        const fence = await takeFence(target.database, job.rotation);
-        const report: ReportProgress = (step) => progress({ total: job.expected, ...step });
-        return target.database.improve(asked, fence, report, signal);
-      });
+      const before = doneBefore();
+      return withHeartbeat(
+        async (signal, progress) => {
+          const asked = await improvementOf(target, job);
+          const fence = await takeFence(target.database, job.rotation);
+          const report: ReportProgress = (step) =>
+            progress({ total: job.expected, ...step, done: before + step.done });
+          return target.database.improve(asked, fence, report, signal);
+        },
+        { done: before },
+      );
     },
 
     /** What is left, counted as the plan was. */

@@ -69,8 +69,9 @@ export function createRate(): (done: number, atMs: number) => number | null {
   return (done, atMs) => {
     const last = seen.at(-1);
     // A sample every quarter of a second is enough, and keeps them few.
-    if (last === undefined || atMs - last.atMs >= 250) seen.push({ done, atMs });
-    while (seen.length > 1 && atMs - (seen[1]?.atMs ?? atMs) >= windowMs) seen.shift();
+    if (last === undefined || (done !== last.done && atMs - last.atMs >= 250)) seen.push({ done, atMs });
+    // Two are kept, however old: the rate of batches that are far apart is that between two, and falls while none comes.
+    while (seen.length > 2 && atMs - (seen[1]?.atMs ?? atMs) >= windowMs) seen.shift();
     const [first] = seen;
     if (first === undefined || atMs - first.atMs < 1000) return null;
     return Math.max(0, ((done - first.done) / (atMs - first.atMs)) * 1000);

@@ -85,6 +85,26 @@ describe('the rate', () => {
     );
   });
 
+  test('falls while nothing more is done, as what it would be told to be left by does not come nearer', () => {
+    const rate = createRate();
+    for (let atMs = 0; atMs <= 20_000; atMs += 250) rate(atMs, atMs);
+    const told = [2, 4, 10, 60, 600].map((seconds) => rate(20_000, 20_000 + seconds * 1000) ?? NaN);
+    expect(told[0]).toBeLessThan(1000);
+    expect(told).toEqual(told.toSorted((a, b) => b - a));
+    expect(told[2]).toBeLessThan(50);
+    expect(told[4]).toBeLessThan(1);
+  });
+
+  test('is not none between two batches that are far apart, as a low throttle makes them', () => {
+    const rate = createRate();
+    const told: number[] = [];
+    for (let atMs = 0; atMs <= 300_000; atMs += 2_000)
+      told.push(rate(250 * Math.floor(atMs / 25_000), atMs) ?? NaN);
+    const later = told.slice(30);
+    expect(Math.min(...later)).toBeGreaterThan(4);
+    expect(Math.max(...later)).toBeLessThan(12);
+  });
+
   test('is not told before a second has passed, and what an earlier attempt did is not part of it', () => {
     const rate = createRate();
     expect(rate(500_000, 0)).toBeNull();
