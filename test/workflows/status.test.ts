@@ -1,0 +1,67 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { withHeartbeat } from '../../src/activities/context.ts';
+import { CommandError } from '../../src/cli/exit.ts';
+import { showRotation } from '../../src/cli/status.ts';
+import { workflowTypes } from '../../src/workflows/messages.ts';
+import { createFakeActivities } from './fake-activities.ts';
+import { type Harness, startHarness } from './harness.ts';
+
+let harness: Harness;
+beforeAll(async () => {
+  harness = await startHarness();
+  vi.stubEnv('TEMPORAL_ADDRESS', harness.temporal.address);
+});
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await harness.stop();
+});
+afterEach(() => vi.restoreAllMocks());
+
+const start = (taskQueue: string, workflowId: string, type: string) =>
+  harness.client.workflow.start(type, { taskQueue, workflowId, args: [{ target: 'prod' }] });
+
+/** What `status WORKFLOW-ID` prints. */
+async function shown(workflowId: string): Promise<string> {
+  const printed: string[] = [];
+  vi.spyOn(process.stdout, 'write').mockImplementation((text) => printed.push(String(text)) > 0);
+  await showRotation(workflowId, {});
+  return printed.join('');
+}
+
+describe('status of a workflow that is no rotation', () => {
+  test('shows what an inventory has found', async () => {
+    const { activities } = createFakeActivities();
+    await harness.withWorker(activities, async (taskQueue) => {
+      await (await start(taskQueue, 'inventory-prod', workflowTypes.inventory)).result();
+      expect(await shown('inventory-prod')).toMatch(/\d+ sealed values in \d+ rows/);
+    });
+  });
+
+  test('says of an inventory that was cancelled that nothing was changed, and of no rotation', async () => {
+    const { activities } = createFakeActivities(() => ({
+      inventoryValues: () =>
+        withHeartbeat(async (signal): Promise<never> => {
+          for (;;) await sleep(20, undefined, { signal });
+        }),
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, 'inventory-cancelled', workflowTypes.inventory);
+      while ((await handle.describe()).raw.pendingActivities?.length === 0) await sleep(20);
+      await handle.cancel();
+      await handle.result().catch(() => undefined);
+      const error: unknown = await shown('inventory-cancelled').catch((reason: unknown) => reason);
+      expect(error).toBeInstanceOf(CommandError);
+      expect(error).toMatchObject({ exitCode: 1 });
+      expect((error as CommandError).message).not.toContain('rolled back');
+    });
+  });
+
+  test('shows which way a reconciliation led', async () => {
+    const { activities } = createFakeActivities();
+    await harness.withWorker(activities, async (taskQueue) => {
+      await (await start(taskQueue, 'reconcile-prod', workflowTypes.reconcile)).result();
+      expect(await shown('reconcile-prod')).toContain('prod: nothing to reconcile');
+    });
+  });
+});
