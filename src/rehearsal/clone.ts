@@ -34,7 +34,16 @@ export async function makeClone(
     if (options.method === 'template') throw sessionsInTheWay(options);
   }
   await create(options, fence, `create database ${escapeIdentifier(name)} template template0`);
-  await dump(options, name, signal);
+  try {
+    await dump(options, name, signal);
+  } catch (error) {
+    // Half a clone is of no use, and may be what fills the disk; but it may be that of a newer attempt by now.
+    await fence
+      .assert()
+      .then(() => dropClone(options.server, fence.rotation))
+      .catch(() => undefined);
+    throw error;
+  }
   return 'dump';
 }
 

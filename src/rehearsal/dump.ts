@@ -96,6 +96,8 @@ const pattern = escapeIdentifier;
 const harmless =
   /permission denied for [a-z ]+ "?[\w-]+"?|server version mismatch|Connection refused|password authentication failed|No space left on device|disk full|(?:role|schema|extension|type|relation) "[\w.-]+" (?:does not exist|already exists|is not available)|canceling statement due to [a-z ]+/i;
 
+const diskFull = /No space left on device|disk full/i;
+
 /** What is read of how one of them ended. */
 interface Ended {
   readonly stderr: string;
@@ -125,8 +127,10 @@ export function onlyUnknownSettings(stderr: string): boolean {
 
 function failed(program: string, { stderr, code, exitCode }: Ended): RotationError {
   const words = harmless.exec(stderr)?.[0];
+  // Of a full disk, no attempt more: LiteLLM's own database may be on it.
+  const final = words !== undefined && diskFull.test(words);
   return new RotationError(
-    failureTypes.databaseFailed,
+    final ? failureTypes.refused : failureTypes.databaseFailed,
     `${program} ended with ${exitCode ?? code ?? 'a signal'}${words === undefined ? '; what it said is withheld, as it could hold a row' : `: ${words}`}; expected a whole copy of LiteLLM's schema; run it by hand to see more`,
   );
 }

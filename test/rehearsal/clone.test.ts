@@ -291,6 +291,7 @@ describe('the clone', () => {
     const error = await failure(rehearsal.clone(fenceOf('r7'), never));
     expect(error).toMatchObject({ type: 'DatabaseFailed' });
     expect(error.message).toMatch(/^pg_dump ended with 1: permission denied for table "?LiteLLM_Config/);
+    expect(await clones()).toEqual([]);
     await rehearsal.destroy('r7');
     await rehearsal.close();
     await close();
