@@ -82,6 +82,18 @@ describe('strings of a cell', () => {
     expect(replaced).toBe(cell.replace('take me', 'taken'));
   });
 
+  test.for([['text'], ['json']] as const)(
+    'a json document behind blanks is entered, in a %s cell, too',
+    ([content]) => {
+      const document = '\n \t{"secret": "take me"}';
+      const cell = content === 'json' ? JSON.stringify([document]) : document;
+      const replaced = replaceStrings(cell, { content, array: false }, (text) =>
+        text === 'take me' ? 'taken' : undefined,
+      );
+      expect(replaced).toBe(cell.replace('take me', 'taken'));
+    },
+  );
+
   test('what each string became is told from the two texts alone', () => {
     const cell = JSON.stringify({ a: ['one', 'two'], b: JSON.stringify({ c: 'one' }), d: 'stays' });
     const target = replaceStrings(cell, json, (text) => ({ one: '1', two: '2' })[text]) as string;

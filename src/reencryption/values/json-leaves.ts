@@ -28,7 +28,9 @@ export function replaceJsonLeaves(
 
 /** Whether the text is a JSON document that can hold a string: an object, an array, or a string in its quotes. */
 export function isJsonDocument(text: string): boolean {
-  const first = text.charCodeAt(0);
+  let at = 0;
+  while (isBlank(text.charCodeAt(at))) at += 1;
+  const first = text.charCodeAt(at);
   if (first !== 0x7b && first !== 0x5b && first !== 0x22) return false;
   try {
     JSON.parse(text);
@@ -54,9 +56,13 @@ function isKey(json: string, after: number): boolean {
   for (let at = after; at < json.length; at += 1) {
     const code = json.charCodeAt(at);
     if (code === 0x3a) return true;
-    if (code !== 0x20 && code !== 0x0a && code !== 0x0d && code !== 0x09) return false;
+    if (!isBlank(code)) return false;
   }
   return false;
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
 }
 
 function unescape(raw: string): string {
