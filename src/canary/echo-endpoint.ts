@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
@@ -12,14 +12,17 @@ export interface EchoEndpointOptions {
 }
 
 /**
- * An OpenAI-compatible provider that answers every chat completion with `ok`, and remembers a digest of the bearer
- * secret that it was called with. In memory only; nothing of it is logged or sent back.
+ * An OpenAI-compatible provider that answers every chat completion with `ok`, and remembers digests of the bearer
+ * secrets that it was called with. In memory only; nothing of it is logged or sent back.
  */
 export interface EchoEndpoint {
   /** Without a trailing slash. The provider of `id` is at `<url>/<id>/v1`. */
   readonly url: string;
   readonly port: number;
-  /** What the last call for `id` since `forget` came with. */
+  /**
+   * What the calls for `id` since `forget` came with: `expected` when any did. Nobody but LiteLLM can send that, and whoever
+   * else reaches the endpoint must not make a rotation roll back.
+   */
   received(id: string, expected: Secret): 'nothing' | 'expected' | 'another';
   forget(id: string): void;
   /** Stops listening and ends open connections. */
@@ -31,14 +34,14 @@ const largestBody = 64 * 1024;
 
 /** Starts the endpoint. Throws `Refused` when the address cannot be listened on, `ProxyFailed` while its port is taken. */
 export async function startEchoEndpoint({ host, port }: EchoEndpointOptions): Promise<EchoEndpoint> {
-  const digests = new Map<string, Buffer>();
+  const digests = new Map<string, Set<string>>();
 
   const server = createServer((request, response) => {
     const id = /^\/([\w-]+)\/v1\/chat\/completions$/.exec(request.url ?? '')?.[1];
     if (request.method !== 'POST' || id === undefined)
       return end(response, 404, { error: { message: 'not found' } });
     const secret = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
-    digests.set(id, digestOf(secret));
+    digests.set(id, (digests.get(id) ?? new Set()).add(digestOf(secret)));
     drain(request, () => end(response, 200, completion()));
   });
   server.keepAliveTimeout = 1;
@@ -62,9 +65,9 @@ export async function startEchoEndpoint({ host, port }: EchoEndpointOptions): Pr
     url: `http://${reachable(host)}:${bound}`,
     port: bound,
     received(id, expected) {
-      const digest = digests.get(id);
-      if (digest === undefined) return 'nothing';
-      return timingSafeEqual(digest, digestOf(expected.reveal())) ? 'expected' : 'another';
+      const seen = digests.get(id);
+      if (seen === undefined) return 'nothing';
+      return seen.has(digestOf(expected.reveal())) ? 'expected' : 'another';
     },
     forget(id) {
       digests.delete(id);
@@ -83,8 +86,8 @@ function reachable(host: string): string {
   return host.includes(':') ? `[${host}]` : host;
 }
 
-function digestOf(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest();
+function digestOf(secret: string): string {
+  return createHash('sha256').update(secret).digest('hex');
 }
 
 function drain(request: IncomingMessage, done: () => void): void {

@@ -43,6 +43,13 @@ test.for(['sk-other', 'sk-provider2', undefined])('takes %s for another secret',
   expect(endpoint.received('one', secret)).toBe('another');
 });
 
+test('is not made to forget the right call by one of somebody else', async () => {
+  await post('/one/v1/chat/completions', 'sk-of-a-stranger');
+  await post('/one/v1/chat/completions', 'sk-provider');
+  await post('/one/v1/chat/completions', 'sk-of-a-stranger');
+  expect(endpoint.received('one', secret)).toBe('expected');
+});
+
 test('sends nothing of the secret back', async () => {
   const answer = await post('/one/v1/chat/completions', 'sk-provider');
   const everything = (await answer.text()) + JSON.stringify([...answer.headers]);
