@@ -3,7 +3,8 @@ import { Secret } from '../rotation/secret.ts';
 
 /**
  * The keys that may have sealed stored values, the most likely first: the current keys, older ones that the user names
- * (`extra`), then what a slip in an environment file makes of the current ones. No key stands in it twice.
+ * (`extra`), then what a slip in an environment file makes of the current ones. No key stands in it twice, and no label: a
+ * value's key is told by it.
  *
  * LiteLLM seals with the salt key as the environment gave it to the process: an empty one counts as set, and a CR, a
  * newline or quotes that a loader left on the line make another key.
@@ -29,5 +30,13 @@ function slipsOf({ label, key }: NamedKey): NamedKey[] {
 }
 
 function distinct(keys: readonly NamedKey[]): NamedKey[] {
-  return keys.filter(({ key }, index) => keys.findIndex((other) => other.key.equals(key)) === index);
+  const labels = new Set<string>();
+  return keys
+    .filter(({ key }, index) => keys.findIndex((other) => other.key.equals(key)) === index)
+    .map(({ label, key }) => {
+      let unique = label;
+      for (let count = 2; labels.has(unique); count += 1) unique = `${label} (${count})`;
+      labels.add(unique);
+      return { label: unique, key };
+    });
 }

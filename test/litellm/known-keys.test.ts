@@ -45,3 +45,20 @@ test('names no key twice: the first label stays', () => {
     'salt key in literal single quotes',
   ]);
 });
+
+test('gives no two keys one label, whatever the older ones are called', () => {
+  const labels = list({ master, salt }, [
+    { label: 'salt key', key: new Secret('sk-older') },
+    { label: 'salt key', key: new Secret('sk-oldest') },
+    { label: 'empty salt key', key: new Secret('sk-named-like-another') },
+  ]).map(([label]) => label);
+  expect(labels.slice(0, 6)).toEqual([
+    'salt key',
+    'master key',
+    'salt key (2)',
+    'salt key (3)',
+    'empty salt key',
+    'empty salt key (2)',
+  ]);
+  expect(new Set(labels).size).toBe(labels.length);
+});

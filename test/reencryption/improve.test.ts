@@ -1,6 +1,7 @@
 import { Client } from 'pg';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { startLiteLLMCiphers } from '../../lab/litellm/ciphers.ts';
+import { knownKeys } from '../../src/litellm/known-keys.ts';
 import type { Improvement, RotationDatabase } from '../../src/reencryption/port.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 import {
@@ -91,6 +92,16 @@ describe('an upgrade', () => {
     await addModel('kept', params);
     await database.improve(asked, await begin(database), silent, never);
     expect(await paramsOf('kept')).toEqual(params);
+  });
+
+  test('leaves values of an older key that is called as the current one', async () => {
+    const known = knownKeys({ master: new Secret('sk-of-nothing'), salt: previous.key }, [
+      { label: previous.label, key: beforeSalt.key },
+    ]);
+    const other = sealed('PLAIN-other', beforeSalt);
+    await addModel('kept', { other });
+    await database.improve({ ...asked, known }, await begin(database), silent, never);
+    expect(await paramsOf('kept')).toEqual({ other });
   });
 
   test('writes nothing the second time', async () => {
