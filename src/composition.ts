@@ -152,6 +152,7 @@ function createTargetRehearsal(
       createRotationDatabase(databaseOptions(connectionString, target, proxyRole)),
     ...defined({
       schema: target.database.schema,
+      statementTimeoutMs: target.database.statementTimeout,
       server: server && resolveSecret(server, `targets.${name}.rehearsal.server`, env),
       searchPath: env['PATH'],
       cwd: workingDirectory === undefined ? undefined : expandHome(workingDirectory),

@@ -19,6 +19,8 @@ export interface RehearsalOptions {
   readonly source: Secret;
   /** Where the clone is made, by a role that may create databases. @default the source's server and role */
   readonly server?: Secret;
+  /** How long a statement may run, in ms: Postgres copies a template in one. @default as `openConnections` has it */
+  readonly statementTimeoutMs?: number;
   /** LiteLLM's. @default the `schema` parameter of the source's connection string, else `public` */
   readonly schema?: string;
   readonly clone: CloneOptions['method'];
@@ -59,14 +61,20 @@ const quiet = {
 /** The rehearsals of one target. Connects to nothing before it is asked to. */
 export function createRehearsal(options: RehearsalOptions): Rehearsal {
   const { source, server = source, port } = options;
+  const limits =
+    options.statementTimeoutMs === undefined ? {} : { statementTimeoutMs: options.statementTimeoutMs };
   const connections = openConnections({
     connectionString: source,
+    ...limits,
     ...(options.schema === undefined ? {} : { schema: options.schema }),
   });
   const { schema } = connections;
   const cloning: CloneOptions = {
     source: { connectionString: source, connections },
-    server: { connectionString: server, connections: openConnections({ connectionString: server }) },
+    server: {
+      connectionString: server,
+      connections: openConnections({ connectionString: server, ...limits }),
+    },
     method: options.clone,
     schema,
     searchPath: options.searchPath ?? programPath,

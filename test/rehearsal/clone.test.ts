@@ -186,6 +186,19 @@ describe('the clone', () => {
     await close();
   });
 
+  test('may take as long as any statement of the target, and no longer', async () => {
+    const { workerUrl, close } = await source();
+    const holder = new Client({ connectionString: server.server.adminUrl });
+    await holder.connect();
+    await holder.query(`begin; comment on database template0 is 'held'`);
+    const rehearsal = rehearsalOf(workerUrl, { clone: 'dump', statementTimeoutMs: 500 });
+    const error = await failure(rehearsal.clone(fenceOf('r16'), never));
+    expect(error).toMatchObject({ facts: { condition: 'query_canceled' } });
+    await holder.end();
+    await rehearsal.close();
+    await close();
+  });
+
   test('is not left to a session whose worker was killed while it created it', async () => {
     const { workerUrl, close } = await source();
     // A template that is held makes the creation wait, as a large one makes it take its time.
