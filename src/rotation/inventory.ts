@@ -88,10 +88,12 @@ const secretName = /token|secret|password|api_?key|hash/i;
 /**
  * A column of a primary key, as it may be shown. Of a digest in hex, by which LiteLLM knows a virtual key, the first
  * eight digits tell it from the others. Very old databases have the key itself there, so nothing else is shown of a
- * column of such a name, nor of a value that looks like a key or is longer than a UUID by much.
+ * column of such a name, nor of a value that looks like a key or is longer than a UUID by much; nor of one that a terminal
+ * would obey, as users of LiteLLM choose some of them.
  */
 function showColumn({ name, value }: { readonly name: string; readonly value: string }): string {
   if (/^[0-9a-f]{64}$/.test(value)) return `${name}=${value.slice(0, 8)}…`;
-  const hidden = secretName.test(name) || value.startsWith('sk-') || value.length > 40;
+  const hidden =
+    secretName.test(name) || value.startsWith('sk-') || value.length > 40 || /\p{C}/u.test(value);
   return `${name}=${hidden ? '(not shown)' : value}`;
 }
