@@ -377,7 +377,7 @@ describe('the spare LiteLLM', () => {
     });
     expect(environment).not.toHaveProperty('VITEST');
     expect(await readFile(`${given}.args`, 'utf8')).toBe(`--port ${port}`);
-    expect(spare.lastLines()).toEqual(['started']);
+    await expect.poll(() => spare.lastLines()).toEqual(['started']);
     expect(await alive('r9')).not.toEqual([]);
     await spare.stop();
     expect(spare.ended()).toMatch(/^(was killed|exited)/);
