@@ -68,7 +68,7 @@ test('a spare LiteLLM asks no provider for its models, and nobody for headers, t
   const spare = await rehearsal.boot('r1', keys, never);
   try {
     await expect
-      .poll(() => spare.proxy.models(keys.master).catch(() => []), { timeout: 120_000, interval: 500 })
+      .poll(() => spare.proxy.models(keys.master).catch(() => []), { timeout: 240_000, interval: 500 })
       .toEqual(['of-a-user']);
     await sleep(watchedMs);
   } finally {
