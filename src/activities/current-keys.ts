@@ -1,11 +1,11 @@
-import { describeFinding, type Finding } from '../rotation/finding.ts';
+import { describeFinding, type Finding, isBlocking } from '../rotation/finding.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { KeyPair } from '../rotation/keys.ts';
 import type { Job, Target } from './ports.ts';
 
 /** One failure for all blocking findings, so that a person can mend them in one go. */
 export function refusal(findings: readonly Finding[]): RotationError {
-  const blocking = findings.filter(({ severity }) => severity === 'blocking');
+  const blocking = findings.filter(isBlocking);
   const head = `refused: ${blocking.length} finding${blocking.length === 1 ? '' : 's'} to mend first, nothing was changed`;
   return new RotationError(
     failureTypes.refused,

@@ -3,6 +3,7 @@ import { knownKeys } from '../litellm/known-keys.ts';
 import type { Improvement, ImprovementReport, ImprovementSurvey } from '../reencryption/port.ts';
 import type { ReportProgress } from '../rotation/fence.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
+import { isBlocking } from '../rotation/finding.ts';
 import { createRowList } from '../rotation/inventory.ts';
 import { signingKey } from '../rotation/keys.ts';
 import type { ReencryptionCounts, ReencryptionPlan, ReencryptionRequest } from '../rotation/reencryption.ts';
@@ -88,8 +89,7 @@ async function surveyValues(
 /** The current keys alone: with a slot of a rotation there would be two generations of them. */
 async function improvementOf(target: Target, job: ReencryptionJob): Promise<Improvement> {
   const { current, findings } = await target.store.inspect(job.rotation);
-  if (current === undefined || findings.some(({ severity }) => severity === 'blocking'))
-    throw refusal(findings);
+  if (current === undefined || findings.some(isBlocking)) throw refusal(findings);
   return {
     sealing: { label: current.salt === undefined ? 'master key' : 'salt key', key: signingKey(current) },
     known: knownKeys(current, target.knownKeys),

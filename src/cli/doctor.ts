@@ -1,6 +1,6 @@
 import { Client } from '@temporalio/client';
 import type { Composition } from '../composition.ts';
-import type { Finding } from '../rotation/finding.ts';
+import { type Finding, isBlocking } from '../rotation/finding.ts';
 import { RotationError } from '../rotation/failure.ts';
 import { temporalSettings } from '../temporal/connection.ts';
 import { exitCodes } from './exit.ts';
@@ -69,8 +69,6 @@ export async function doctor(
   else process.stdout.write(`${checks.map(renderCheck).join('\n')}\n`);
   return blocked ? exitCodes.finding : exitCodes.done;
 }
-
-const isBlocking = ({ severity }: Finding): boolean => severity === 'blocking';
 
 async function checkTemporal(taskQueue: string): Promise<Check> {
   const { connectionOptions, namespace } = temporalSettings(process.env);

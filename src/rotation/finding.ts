@@ -14,6 +14,9 @@ export interface Finding {
   readonly next: string;
 }
 
+/** Whether it refuses the rotation. */
+export const isBlocking = ({ severity }: Finding): boolean => severity === 'blocking';
+
 /** One sentence for a terminal or a failure message. */
 export function describeFinding({ where, found, expected, next }: Finding): string {
   return `${where}: found ${found}; expected ${expected}; ${next}`;

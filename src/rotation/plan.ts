@@ -1,4 +1,4 @@
-import type { Finding } from './finding.ts';
+import { type Finding, isBlocking } from './finding.ts';
 import { estimateOutage, type OutageEstimate } from './outage.ts';
 import type { PlannedValues, PlanParts } from './plan-parts.ts';
 
@@ -28,7 +28,7 @@ export function makePlan(parts: PlanParts): Plan {
   return {
     ...parts,
     findings,
-    blocked: findings.some(({ severity }) => severity === 'blocking'),
+    blocked: findings.some(isBlocking),
     outage,
   };
 }

@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import { RotationError, failureTypes } from '../rotation/failure.ts';
+import { isBlocking } from '../rotation/finding.ts';
 import { commandFindings, statusFindings } from './command-findings.ts';
 import type { CommandLook, CommandServiceOptions } from './command-options.ts';
 import { describeOutcome, run, succeeded } from './host.ts';
@@ -63,7 +64,7 @@ export function createCommandService(options: CommandServiceOptions): Service {
 
     async inspect() {
       const findings = await commandFindings(options, variables);
-      if (findings.some(({ severity }) => severity === 'blocking')) {
+      if (findings.some(isBlocking)) {
         return { findings, state: { state: 'failed', instance: undefined, detail: 'not looked at' } };
       }
       const seen = await look();

@@ -6,7 +6,7 @@ import {
   TemporalFailure,
 } from '@temporalio/workflow';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
-import { describeFinding } from '../rotation/finding.ts';
+import { describeFinding, isBlocking } from '../rotation/finding.ts';
 import type { Plan } from '../rotation/plan.ts';
 import { parseRequest, type RotationRequest } from '../rotation/request.ts';
 
@@ -27,7 +27,7 @@ export function readInput<T>(inputs: readonly unknown[], parse: (inputs: readonl
 
 /** A plan with blocking findings: all of them, so that they can be mended in one go. */
 export function refusedPlan(plan: Plan): ApplicationFailure {
-  const blocking = plan.findings.filter(({ severity }) => severity === 'blocking');
+  const blocking = plan.findings.filter(isBlocking);
   const head = `${blocking.length} finding${blocking.length === 1 ? '' : 's'} to mend first, nothing was changed`;
   return plain(
     [head, ...blocking.map((finding) => `- ${describeFinding(finding)}`)].join('\n'),

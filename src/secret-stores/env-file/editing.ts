@@ -1,4 +1,5 @@
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
+import { isBlocking } from '../../rotation/finding.ts';
 import type { KeyName } from '../../rotation/keys.ts';
 import { decidingAssignment } from './effective.ts';
 import type { EnvFileText, PlacedAssignment } from './effective.ts';
@@ -104,7 +105,7 @@ function verify(
   const ours = new Set([...names.master, ...names.salt]);
   const edited = files.map((file, index) => readText(file, texts[index]!));
   const after = survey(edited, names);
-  if (after.findings.some(({ severity }) => severity === 'blocking')) {
+  if (after.findings.some(isBlocking)) {
     throw wrongEdit('the edited files would not be read as they must be');
   }
   if (after.current.master !== pending.master || after.current.salt !== pending.salt) {

@@ -1,4 +1,4 @@
-import type { Finding } from '../../rotation/finding.ts';
+import { type Finding, isBlocking } from '../../rotation/finding.ts';
 import { assignmentsOf, decidingAssignment, placeOf } from './effective.ts';
 import type { EnvFileText, PlacedAssignment } from './effective.ts';
 import { lineStart } from './reading.ts';
@@ -115,9 +115,7 @@ export function masterFindings(
   const where = files.map(({ path }) => path).join(', ');
   if (value === undefined) {
     // An unread or emptied line has its own finding, which says what to do about it.
-    const explained = found.some(
-      (finding) => finding.severity === 'blocking' && finding.found.includes(name),
-    );
+    const explained = found.some((finding) => isBlocking(finding) && finding.found.includes(name));
     if (explained) return [];
     return [
       {

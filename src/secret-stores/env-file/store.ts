@@ -2,7 +2,7 @@ import * as nodeFileSystem from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
 import type { Fence } from '../../rotation/fence.ts';
-import { describeFinding } from '../../rotation/finding.ts';
+import { describeFinding, isBlocking } from '../../rotation/finding.ts';
 import type { KeyGenerations, KeyPair } from '../../rotation/keys.ts';
 import { editTexts } from './editing.ts';
 import { attempt } from './file-system.ts';
@@ -47,7 +47,7 @@ export function createEnvFileStore(
     const { findings, found } = await inspectFiles(fs, options);
     const slot = await (await slotDirectory()).read();
     const all = [...findings, ...(slot && slot.rotation !== rotation ? [slotFinding(slot)] : [])];
-    const usable = !all.some(({ severity }) => severity === 'blocking');
+    const usable = !all.some(isBlocking);
     return {
       findings: all,
       current: usable ? pairOf(valuesOf(found.current.master!, found.current.salt)) : undefined,
@@ -70,7 +70,7 @@ export function createEnvFileStore(
     }
 
     const { findings, found, texts, images } = await inspectFiles(fs, options);
-    const blocking = findings.filter(({ severity }) => severity === 'blocking');
+    const blocking = findings.filter(isBlocking);
     if (blocking.length > 0) {
       throw new RotationError(failureTypes.refused, blocking.map(describeFinding).join('\n'), {
         facts: { findings },
