@@ -25,8 +25,7 @@ beforeEach(async () => {
   fence = await begin(database);
 });
 
-const run = async (sql: string, values: unknown[] = []): Promise<Record<string, string>> =>
-  (await lab.client.query(sql, values)).rows[0];
+const { run } = lab;
 const stage = () => database.stage(transition, fence, silent, never);
 const swap = () => database.swap(transition, masterKey, fence, silent);
 const restore = () => database.restore(transition, masterKey, fence, silent);

@@ -26,8 +26,7 @@ beforeEach(async () => {
   fence = await begin(database);
 });
 
-const run = async (sql: string, values: unknown[] = []): Promise<Record<string, string>> =>
-  (await lab.client.query(sql, values)).rows[0];
+const { run } = lab;
 const underOthers = async () => (await database.count(pending, [previous, beforeSalt], silent)).underOthers;
 
 async function thereAndBack(): Promise<void> {

@@ -5,6 +5,8 @@ import { startTestServer, type TestDatabase } from './database.ts';
 /** The database of the test that runs. */
 export interface CurrentDatabase extends Omit<TestDatabase, 'close'> {
   readonly server: Postgres;
+  /** Runs a statement, and gives the first row of its answer. */
+  readonly run: (sql: string, values?: unknown[]) => Promise<Record<string, string>>;
 }
 
 /** One Postgres for the tests of a file, or of a `describe`, and for each of them a seeded database of its own. */
@@ -29,6 +31,7 @@ export function useTestDatabase(options: PostgresOptions = {}): CurrentDatabase 
     get client() {
       return current.client;
     },
+    run: async (sql, values = []) => (await current.client.query(sql, values)).rows[0],
     rotationDatabase: (options) => current.rotationDatabase(options),
   };
 }

@@ -26,8 +26,7 @@ beforeEach(() => {
   database = lab.rotationDatabase();
 });
 
-const run = async (sql: string, values: unknown[] = []): Promise<Record<string, string>> =>
-  (await lab.client.query(sql, values)).rows[0];
+const { run } = lab;
 const insertModel = (id: string, params: Record<string, unknown>): Promise<unknown> =>
   run('insert into "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params) values ($1, $1, $2)', [
     id,

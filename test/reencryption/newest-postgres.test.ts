@@ -20,7 +20,7 @@ const lab = useTestDatabase({ major: 18 });
 const known = [previous, beforeSalt];
 const derived = `alter table "LiteLLM_CredentialsTable"
   add column api_key text generated always as (credential_values ->> 'api_key') virtual`;
-const one = async (sql: string): Promise<Record<string, string>> => (await lab.client.query(sql)).rows[0];
+const { run: one } = lab;
 
 describe('a rotation on Postgres 18', () => {
   test('swaps and restores every value', async () => {

@@ -29,8 +29,7 @@ beforeEach(() => {
 
 const sorted = (found: readonly { plaintext: string }[]): string[] =>
   found.map(({ plaintext }) => plaintext).sort();
-const one = async (sql: string, values: unknown[] = []): Promise<Record<string, string>> =>
-  (await test1.client.query(sql, values)).rows[0];
+const { run: one } = test1;
 
 describe('a rotation', () => {
   test('carries every value over, and leaves none under a previous key but keys of objects and client ids', async () => {
