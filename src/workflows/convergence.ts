@@ -1,4 +1,4 @@
-import { ApplicationFailure, CancellationScope, patched } from '@temporalio/workflow';
+import { ApplicationFailure, CancellationScope } from '@temporalio/workflow';
 import type { Job } from '../activities/ports.ts';
 import { failureTypes } from '../rotation/failure.ts';
 import { createCompensations } from './compensations.ts';
@@ -67,7 +67,7 @@ export async function converge(job: Job, progress: Progress): Promise<Direction>
     const back = new Compensations();
     back.add(steps.lease);
     // Without a slot, too: one that was being made or destroyed leaves a file with keys in it.
-    if (parts.prepared || patched('half a slot is destroyed')) back.add(steps.pendingKeys);
+    back.add(steps.pendingKeys);
     if (parts.prepared) back.add(steps.canary);
     back.add(steps.stagedValues);
     if (parts.prepared && (!parts.running || parts.database === 'pending' || parts.secrets !== 'previous')) {

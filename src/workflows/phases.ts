@@ -1,4 +1,3 @@
-import { patched } from '@temporalio/workflow';
 import type { Plan } from '../rotation/plan.ts';
 import type { Rehearsed } from '../rotation/rehearsal.ts';
 import { looks, proxy, secrets, service, swaps, undo, values } from './policies.ts';
@@ -65,8 +64,6 @@ export async function fence(rotation: Rotation, plan: Plan): Promise<number> {
 
 /** Preflight may be days ago, as a pause may last, and people store and delete models meanwhile. */
 async function lookAgain(rotation: Rotation): Promise<void> {
-  // Rotations of earlier releases go on by what preflight saw.
-  if (!patched('the models are looked at before the stop')) return;
   const seen = await rotation.progress.run(
     looks.inspectProxy,
     rotation.job,

@@ -1,4 +1,4 @@
-import { patched, workflowInfo } from '@temporalio/workflow';
+import { workflowInfo } from '@temporalio/workflow';
 import { makePlan, type Plan } from '../rotation/plan.ts';
 import type { RotationRequest } from '../rotation/request.ts';
 import { converge } from './convergence.ts';
@@ -81,9 +81,8 @@ async function takeLease(rotation: Rotation, { dryRun }: RotationRequest): Promi
     );
   let taken = await take();
   if (taken.unfinished !== null) {
-    // To lead it to an end may stop LiteLLM, and a dry run changes nothing. The patch: one that is open already goes on as it began.
-    if (dryRun && patched('a dry run leads nothing to an end'))
-      throw unfinishedRotation(job.target, taken.unfinished);
+    // To lead it to an end may stop LiteLLM, and a dry run changes nothing.
+    if (dryRun) throw unfinishedRotation(job.target, taken.unfinished);
     await converge({ target: job.target, rotation: taken.unfinished }, progress);
     taken = await take();
   }
@@ -106,8 +105,7 @@ async function beginAgain({ job, progress, undo: steps, back }: Rotation): Promi
   if (parts.clone) steps.add(back.clone);
   for (const step of [back.canary, back.stagedValues]) steps.add(step);
   // LiteLLM runs with the previous key. Of a key file that somebody has edited, the stop will say so, before an outage.
-  const isBefore =
-    parts.secrets === 'previous' || (parts.secrets === 'changed' && patched('an edit is left to the stop'));
+  const isBefore = parts.secrets === 'previous' || parts.secrets === 'changed';
   if (parts.running && parts.database === 'previous' && isBefore) return;
   for (const step of [back.stop, back.swap, back.secrets, back.start]) steps.add(step);
   await steps.run('stagedValues');

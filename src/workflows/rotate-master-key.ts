@@ -1,4 +1,4 @@
-import { CancellationScope, isCancellation, patched, setHandler, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, isCancellation, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { Plan } from '../rotation/plan.ts';
 import type { RotationRequest } from '../rotation/request.ts';
 import type { RotationResult } from '../rotation/status.ts';
@@ -21,8 +21,7 @@ import { Compensations } from './saga.ts';
 export async function RotateMasterKey(...inputs: unknown[]): Promise<RotationResult> {
   const request = readRequest(inputs);
   // Every run of a cron workflow has the same first run, which is what a rotation is named by.
-  if (workflowInfo().cronSchedule && !request.dryRun && patched('cron is refused'))
-    throw refusedCron(request.target);
+  if (workflowInfo().cronSchedule && !request.dryRun) throw refusedCron(request.target);
   return new RotationRun(request).run();
 }
 
