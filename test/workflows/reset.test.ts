@@ -103,7 +103,7 @@ describe.concurrent('a reset to the beginning', () => {
     });
     expect(deployment.calls).not.toContain('stopServiceAgain');
     expect(deployment).toMatchObject({ ...rotated, database: 'previous', secrets: 'previous' });
-  }, 20_000);
+  }, 60_000);
 
   test('after the end is refused, and nothing is touched', async () => {
     const { activities, deployment } = createFakeActivities();
