@@ -1,3 +1,6 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
 /** What can happen at a point. */
 export const faults = {
   kill: 'SIGKILL of the worker, which is restarted at once',
@@ -43,3 +46,12 @@ export const files = {
 
 /** The variable that names the directory of the run; without it nothing is injected. */
 export const directoryVariable = 'DRILL_DIRECTORY';
+
+/** The points that a run has passed so far. */
+export async function readPoints(directory: string): Promise<Passed[]> {
+  const text = await readFile(join(directory, files.record), 'utf8').catch(() => '');
+  return text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as Passed);
+}

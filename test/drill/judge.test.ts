@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { judge, look, type Before } from '../../drill/check.ts';
+import { judge, look, type Before } from '../../drill/judge.ts';
 import { createDrilledDeployment, type DrilledDeployment } from '../../drill/deployment.ts';
 import { type Lane, startLane } from '../../drill/lane.ts';
 import { makeSeed, newKey } from '../../drill/seed.ts';
