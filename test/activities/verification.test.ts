@@ -1,0 +1,48 @@
+import { writeFile } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { createVerificationActivities } from '../../src/activities/verification.ts';
+import { newKeys, pendingMaster, pendingSalt } from '../secret-stores/store-fixture.ts';
+import { fence, job, rotation, run, serve, useDaemon } from './daemon.ts';
+
+const keys = 'LITELLM_MASTER_KEY=sk-previous-master\nLITELLM_SALT_KEY=sk-previous-salt\n';
+const { signal } = new AbortController();
+
+/** After a cutover: the files hold the pending keys, the proxy takes them, and the process was started as told. */
+async function cutOver(startedWith: (pending: string) => string) {
+  const proxy = await serve({ statusOf: (key) => (key === pendingMaster ? 200 : 401) });
+  const { service, target, ports, keysFile } = await useDaemon(keys, { proxies: [proxy] });
+  await target.store.prepare(rotation, fence, newKeys);
+  await target.store.promote(rotation, fence);
+  const pending = `LITELLM_MASTER_KEY=${pendingMaster}\nLITELLM_SALT_KEY=${pendingSalt}\n`;
+  await writeFile(keysFile, startedWith(pending));
+  await service.start(fence, signal);
+  const activities = createVerificationActivities(ports);
+  return (side: 'pending' | 'previous') => run(() => activities.verifyKeys({ ...job, side }));
+}
+
+test('a process with the new keys, whose proxy takes the new one alone, is on the new side and not on the old', async () => {
+  const verify = await cutOver((pending) => pending);
+  await expect(verify('pending')).resolves.toBeUndefined();
+  await expect(verify('previous')).rejects.toMatchObject({ type: 'WrongKey' });
+});
+
+test.for([
+  [
+    'another salt key',
+    () => `LITELLM_MASTER_KEY=${pendingMaster}\nLITELLM_SALT_KEY=sk-previous-salt\n`,
+    'has another value for',
+  ],
+  ['no salt key', () => `LITELLM_MASTER_KEY=${pendingMaster}\n`, 'was not given'],
+] as const)(
+  'a process with %s is found, though the proxy answers as it must: of its salt key, a proxy tells nothing',
+  async ([, startedWith, found]) => {
+    const verify = await cutOver(startedWith);
+    await expect(verify('pending')).rejects.toMatchObject({
+      type: 'WrongKey',
+      message: expect.stringMatching(
+        `${found} LITELLM_SALT_KEY; expected the value of the secret files`,
+      ) as string,
+    });
+    await expect(verify('pending')).rejects.not.toThrow(/sk-/);
+  },
+);
