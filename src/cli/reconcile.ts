@@ -19,9 +19,10 @@ export const reconciled: Followed<Reconciled> = {
 };
 
 export function describeReconciliation({ target, rotation, direction }: Reconciled): string {
-  return rotation === null
-    ? `${target}: nothing to reconcile`
-    : `${target}: rotation ${rotation} led ${direction}`;
+  if (rotation === null) return `${target}: nothing to reconcile`;
+  if (direction === 'nothing to do')
+    return `${target}: rotation ${rotation} had changed nothing; its lease is released`;
+  return `${target}: rotation ${rotation} led ${direction}`;
 }
 
 /** `reconcile TARGET`: leads what a terminated rotation left to one side. */

@@ -69,4 +69,16 @@ describe('status of a workflow that is no rotation', () => {
       expect(await shown('reconcile-prod')).toContain('prod: nothing to reconcile');
     });
   });
+
+  test('says of a rotation that was ended before it had made a key that it had changed nothing', async () => {
+    const { activities } = createFakeActivities(() => ({
+      takeLease: async () => ({ unfinished: 'r-0', found: 'nothing' }),
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      await (await start(taskQueue, 'reconcile-early', workflowTypes.reconcile)).result();
+      expect(await shown('reconcile-early')).toContain(
+        'prod: rotation r-0 had changed nothing; its lease is released',
+      );
+    });
+  });
 });
