@@ -1,12 +1,15 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseEnv } from 'node:util';
+import { execa } from 'execa';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import * as z from 'zod';
 import { parseConfig } from '../../src/config/config.ts';
+import { parseDuration } from '../../src/config/duration.ts';
 import { configSchema } from '../../src/config/schema.ts';
-import { root } from './project.ts';
+import { readSystemd } from '../../src/secret-stores/env-file/systemd-reader.ts';
+import { root, scratchDirectory } from './project.ts';
 
 const examples = ['packaging/litellm-rotate.yaml.example', 'packaging/compose/litellm-rotate.yaml'];
 const read = (path: string): Promise<string> => readFile(join(root, path), 'utf8');
@@ -18,6 +21,7 @@ interface Schema {
   readonly anyOf?: Schema[];
   readonly oneOf?: Schema[];
   readonly additionalProperties?: Schema | boolean;
+  readonly default?: unknown;
 }
 
 /** Every key of the configuration, whatever it stands under. */
@@ -28,6 +32,29 @@ function keysOf(schema: Schema): string[] {
   if (typeof additionalProperties === 'object') inner.push(additionalProperties);
   return [...new Set([...Object.keys(properties), ...inner.flatMap(keysOf)])];
 }
+
+/** Every key that has a default, but for those that are a part of the configuration with keys of its own. */
+function defaultsOf({ properties = {}, items, anyOf = [], oneOf = [], additionalProperties }: Schema): {
+  key: string;
+  value: unknown;
+}[] {
+  const inner = [...Object.values(properties), ...anyOf, ...oneOf];
+  if (items !== undefined) inner.push(items);
+  if (typeof additionalProperties === 'object') inner.push(additionalProperties);
+  const own = Object.entries(properties).flatMap(([key, { default: value }]) =>
+    value === undefined || JSON.stringify(value) === '{}' || JSON.stringify(value) === '[]'
+      ? []
+      : [{ key, value }],
+  );
+  return [...own, ...inner.flatMap(defaultsOf)];
+}
+
+/** Whether a cell of a table says a default: lengths of time stand there with their unit, lists as YAML. */
+function means(cell: string, value: unknown): boolean {
+  if (typeof value === 'number') return parseDuration(cell) === value;
+  return JSON.stringify(parse(cell)) === JSON.stringify(value);
+}
+
 const keys = keysOf(z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' }) as Schema);
 
 /** Every `url` of a database and every `key` of a known key, wherever it stands. */
@@ -113,7 +140,47 @@ describe('packaging/litellm-rotate.yaml.example', () => {
   });
 });
 
+describe('packaging/litellm-rotate.env.example', () => {
+  const path = 'packaging/litellm-rotate.env.example';
+
+  test('means to the shell that the README runs doctor by what it means to systemd, whatever a connection string holds', async () => {
+    const parameters = '?uselibpqcompat=true&sslmode=require';
+    const text = (await read(path)).replace('5432/litellm', `$&${parameters}`);
+    const file = join(await scratchDirectory(), 'worker.env');
+    await writeFile(file, text, { mode: 0o600 });
+    const [, load] = /`(set -a; \. \/etc\/\S+; set \+a)`/.exec(await read('README.md')) ?? [];
+    const { stdout } = await execa(
+      'sh',
+      ['-euc', `${load?.replace('/etc/litellm-rotate/worker.env', file)}; env`],
+      {
+        env: {},
+        extendEnv: false,
+      },
+    );
+    const url = `postgresql://litellm_rotate:PASSWORD@127.0.0.1:5432/litellm${parameters}`;
+    expect(
+      readSystemd(text).assignments.find(({ name }) => name === 'LITELLM_ROTATE_DATABASE_URL')?.value,
+    ).toBe(url);
+    expect(stdout.split('\n')).toContain(`LITELLM_ROTATE_DATABASE_URL=${url}`);
+  });
+});
+
 describe('docs/configuration.md', () => {
+  test('gives every default that a key of its own name has in the code', async () => {
+    const text = await read('docs/configuration.md');
+    const defaults = defaultsOf(
+      z.toJSONSchema(configSchema, { io: 'output', unrepresentable: 'any' }) as Schema,
+    );
+    expect(defaults.length).toBeGreaterThan(10);
+    const cells = (key: string) =>
+      text
+        .split('\n')
+        .filter((line) => line.startsWith(`| \`${key}\` `))
+        .map((line) => (line.split('|').at(-2) ?? '').trim().replaceAll('`', ''));
+    const wrong = defaults.filter(({ key, value }) => !cells(key).some((cell) => means(cell, value)));
+    expect(wrong).toEqual([]);
+  });
+
   test('explains every key of the configuration', async () => {
     const text = await read('docs/configuration.md');
     expect(keys.length).toBeGreaterThan(35);
