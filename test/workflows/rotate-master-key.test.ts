@@ -95,6 +95,101 @@ describe.concurrent('forward', () => {
   });
 });
 
+describe.concurrent('a proof', () => {
+  /** Notes what the named activities are told beside their job, in the order of the calls. */
+  function listenTo(activities: Activities, ...names: (keyof Activities)[]): [string, object][] {
+    const told: [string, object][] = [];
+    for (const name of names) {
+      const original = activities[name];
+      const noted = ({ target, rotation, ...more }: Record<string, unknown>) => {
+        told.push([name, more]);
+        return call(original, [{ target, rotation, ...more }] as never[]);
+      };
+      Object.assign(activities, { [name]: noted });
+    }
+    return told;
+  }
+
+  /** More models each time that they are looked at. */
+  function growingModels() {
+    let models = 1;
+    return () =>
+      Promise.resolve({ urls: [], models: (models += 1), modelsDigest: `of ${models}`, findings: [] });
+  }
+
+  test('of the new keys is of what was served right before the stop, and of the values with the canary and without', async () => {
+    const { activities, deployment } = createFakeActivities((state) => ({
+      inspectProxy: growingModels(),
+      swapValues: async () => {
+        state.database = 'pending';
+        // The canary's two are among them.
+        return { values: 5, rows: 3, lateValues: 0, tokenRow: 'none' };
+      },
+    }));
+    const told = listenTo(
+      activities,
+      'verifyKeys',
+      'verifyModels',
+      'verifyCanary',
+      'verifyDatabase',
+      'watchServiceLog',
+    );
+    await harness.withWorker(activities, async (taskQueue) => {
+      await (await start(taskQueue, { target: 'prod' })).result();
+    });
+    expect(told).toEqual([
+      ['verifyKeys', { side: 'pending' }],
+      ['verifyModels', { side: 'pending', models: 3, modelsDigest: 'of 3' }],
+      ['verifyCanary', { port: 4711 }],
+      ['verifyDatabase', { swapped: 5 }],
+      ['watchServiceLog', { tolerate: false }],
+      ['verifyDatabase', { swapped: 3 }],
+    ]);
+    expect(deployment).toMatchObject(rotated);
+  });
+
+  test('tolerates decryption errors only where there were some before', async () => {
+    const { activities } = createFakeActivities(() => ({
+      inspectService: async () => ({ description: 'unit', detail: '', decryptionErrors: 2, findings: [] }),
+    }));
+    const told = listenTo(activities, 'watchServiceLog');
+    await harness.withWorker(activities, async (taskQueue) => {
+      await (await start(taskQueue, { target: 'prod' })).result();
+    });
+    expect(told).toEqual([['watchServiceLog', { tolerate: true }]]);
+  });
+
+  test('of the previous keys and the same models ends a rollback', async () => {
+    const { activities, deployment } = createFakeActivities(() => ({
+      inspectProxy: growingModels(),
+      verifyCanary: fail('the provider was sent something else'),
+    }));
+    const told = listenTo(activities, 'startService', 'awaitReady', 'verifyKeys', 'verifyModels');
+    await harness.withWorker(activities, async (taskQueue) => {
+      await failureOf((await start(taskQueue, { target: 'prod' })).result());
+    });
+    expect(told.slice(4)).toMatchObject([
+      ['startService', {}],
+      ['awaitReady', { instance: 'i2' }],
+      ['verifyKeys', { side: 'previous' }],
+      ['verifyModels', { side: 'previous', models: 3, modelsDigest: 'of 3' }],
+    ]);
+    expect(deployment).toMatchObject(untouched);
+  });
+
+  test('of the fence stands between the stop and the swap', async () => {
+    const { activities, deployment } = createFakeActivities(() => ({
+      proveFenced: fail('a session is open'),
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      await failureOf((await start(taskQueue, { target: 'prod' })).result());
+    });
+    expect(deployment.calls).toContain('stopService');
+    expect(deployment.calls).not.toContain('swapValues');
+    expect(deployment).toMatchObject(untouched);
+  });
+});
+
 describe.concurrent('while a step runs', () => {
   /** Stages two thirds and waits to be let go; heartbeats, and reports, every 50 ms. */
   function staging() {
