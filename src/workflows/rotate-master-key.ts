@@ -36,7 +36,8 @@ class RotationRun {
   /** Set at the pivot: the evidence is recorded, the way back is about to be destroyed. */
   #result: RotationResult | null = null;
   #destroyed = false;
-  #cancelled = false;
+  #endedByCancel = false;
+  readonly #scope = CancellationScope.current();
   /** It went back in between, so that its outage is not one that the next rotation can expect. */
   #interrupted = false;
 
@@ -60,6 +61,11 @@ class RotationRun {
     setHandler(planQuery, () => this.#plan, { description: 'What preflight found and what will be done' });
   }
 
+  /** Also when the step that it came to failed by itself, or when it came while a person was waited for. */
+  get #cancelled(): boolean {
+    return this.#endedByCancel || this.#scope.consideredCancelled;
+  }
+
   /** Forward; back when that fails; and when going back fails too, whichever way a person says. */
   async run(): Promise<RotationResult> {
     const { progress, pausing } = this.#rotation;
@@ -67,7 +73,7 @@ class RotationRun {
       try {
         return await (this.#result === null ? this.#forward() : this.#complete(this.#result));
       } catch (failure) {
-        this.#cancelled ||= isCancellation(failure);
+        this.#endedByCancel ||= isCancellation(failure);
         const outcome = this.#outcomeOf();
         this.#interrupted = true;
         pausing.end();

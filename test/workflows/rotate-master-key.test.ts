@@ -374,6 +374,35 @@ describe.concurrent('back', () => {
   );
 });
 
+describe.concurrent('past the pivot', () => {
+  test.for(['destroyPreviousKeys', 'releaseLease'] as const)(
+    'a cancellation during %s changes nothing: it ends on the new keys',
+    async (name) => {
+      let reached = () => {};
+      const running = new Promise<void>((resolve) => {
+        reached = resolve;
+      });
+      const { activities, deployment } = createFakeActivities((_, originals) => ({
+        // As an activity does that is told of a cancellation in the middle.
+        [name]: (...args: never[]) =>
+          withHeartbeat(async (signal) => {
+            reached();
+            await sleep(3000, undefined, { signal });
+            return call(originals[name], args);
+          }),
+      }));
+      const result = await harness.withWorker(activities, async (taskQueue) => {
+        const handle = await start(taskQueue, { target: 'prod' });
+        await running;
+        await handle.cancel();
+        return handle.result();
+      });
+      expect(result).toMatchObject({ outcome: 'rotated' });
+      expect(deployment).toMatchObject(rotated);
+    },
+  );
+});
+
 describe.concurrent('a cron schedule of Temporal', () => {
   test('is refused by its first run: every run of it would be the same rotation', async () => {
     const { activities, deployment } = createFakeActivities();
@@ -485,6 +514,54 @@ describe.concurrent('a rollback that fails', () => {
       });
       await handle.result();
     });
+  });
+
+  test.for([
+    [
+      'it was cancelled, while a step failed by itself',
+      'restoreSecrets',
+      'before',
+      'the rotation was cancelled',
+    ],
+    [
+      'it was cancelled, while a person was waited for',
+      'restoreSecrets',
+      'after',
+      'the rotation was cancelled',
+    ],
+    ['what was staged is dropped', 'discardPendingKeys', 'never', 'what was staged is gone'],
+  ] as const)('once %s, only goes back: resume is refused', async ([, broken, cancelled, refusal]) => {
+    let mended = false;
+    let reached = () => {};
+    const watching = new Promise<void>((resolve) => {
+      reached = resolve;
+    });
+    const { activities, deployment } = createFakeActivities((_, originals) => ({
+      watchServiceLog: async () => {
+        reached();
+        await sleep(300);
+        return fail('a value did not open')();
+      },
+      [broken]: (...args: never[]) => (mended ? call(originals[broken], args) : fail('not now')()),
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod' });
+      await watching;
+      if (cancelled === 'before') await handle.cancel();
+      await untilNeedsPerson(handle);
+      if (cancelled === 'after') {
+        await handle.cancel();
+        // It is answered after the cancellation has been taken in.
+        await handle.query(statusQuery);
+      }
+      await expect(handle.executeUpdate(resumeUpdate)).rejects.toMatchObject({
+        cause: { message: `${refusal}, so it only goes back; send "rollback"` },
+      });
+      mended = true;
+      await handle.executeUpdate(rollbackUpdate);
+      await handle.result().catch(() => undefined);
+    });
+    expect(deployment).toMatchObject(untouched);
   });
 
   test('past the pivot there is no way back: what remains is finished on resume', async () => {
