@@ -108,6 +108,34 @@ describe('`npm run build`', () => {
     expect((await stat(path)).mtimeMs).toBe(made);
   });
 
+  test('is packed with what the README and the runbook name, and with nothing that is not for use', async () => {
+    const packed = join(home, 'packed');
+    await mkdir(packed);
+    for (const name of outputs) await cp(join(installed, name), join(packed, name), { recursive: true });
+    for (const name of ['docs', 'packaging', 'README.md', 'LICENSE', 'CHANGELOG.md', 'SECURITY.md'])
+      await cp(join(root, name), join(packed, name), { recursive: true });
+    const { stdout } = await execa('npm', ['pack', '--dry-run', '--json'], { cwd: packed });
+    const report = Object.values(JSON.parse(stdout) as object) as [{ files: { path: string }[] }];
+    const paths = report[0].files.map(({ path }) => path);
+    expect(paths).toEqual(
+      expect.arrayContaining([
+        'dist/src/cli.js',
+        `dist/workflow-bundles/${(await bundles())[0]}`,
+        'docs/runbook.md',
+        'docs/recovery/close.sql',
+        'docs/recovery/go-back.sql',
+        'packaging/database-role.sql',
+        'packaging/litellm-rotate-worker.service',
+        'packaging/litellm-rotate.env.example',
+        'packaging/litellm-rotate.yaml.example',
+      ]),
+    );
+    expect(
+      paths.filter((path) => !/^(dist|docs|packaging)\/|^[A-Z]+(\.md)?$|^package\.json$/.test(path)),
+    ).toEqual([]);
+    expect(paths.filter((path) => /\.test\.|\.d\.ts$|compose\/keys|\.env$/.test(path))).toEqual([]);
+  });
+
   test("leaves that bundle alone when workflows are bundled from the project's own sources", async () => {
     // Both directories are under dist/, and each run removes the bundles of older sources from its own.
     const before = await bundles();
