@@ -86,6 +86,33 @@ test('a database that takes no writes, and one that is not LiteLLM’s, block', 
   ]);
 });
 
+test('a pooler in between, as Prisma marks it, is warned of', async () => {
+  const database = createRotationDatabase({ connectionString: new Secret(`${lab.url}?pgbouncer=true`) });
+  expect(await database.inspect()).toMatchObject([{ severity: 'warning', code: 'database-behind-pooler' }]);
+  await database.close();
+});
+
+test('few free connections are warned of, with their number', async () => {
+  const { rows } = await lab.client.query<{ free: number }>(
+    `select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+      - count(*)::int as free from pg_stat_activity where backend_type = 'client backend'`,
+  );
+  // One is for the look itself.
+  const idle = Array.from(
+    { length: (rows[0]?.free ?? 0) - 4 },
+    () => new Client({ connectionString: lab.url }),
+  );
+  await Promise.all(idle.map((client) => client.connect()));
+  expect(await lab.rotationDatabase().inspect()).toMatchObject([
+    {
+      severity: 'warning',
+      code: 'few-connections-left',
+      found: expect.stringMatching(/^[1-4] free connections$/) as string,
+    },
+  ]);
+  await Promise.all(idle.map((client) => client.end()));
+});
+
 test('a role of the proxy that there is not blocks: no session of it would ever be found', async () => {
   expect(await lab.rotationDatabase({ proxyRole: 'proxy' }).inspect()).toEqual([]);
   expect(await lab.rotationDatabase({ proxyRole: 'litelm' }).inspect()).toMatchObject([
