@@ -319,6 +319,25 @@ describe("the master key's row", () => {
     },
   );
 
+  test('comes back with what LiteLLM has written to it since', async () => {
+    await test1.client.query(
+      `insert into "LiteLLM_VerificationToken" (token, updated_at, rotation_count) values ($1, '2024-01-01', 5)`,
+      [hash(masterKey.from)],
+    );
+    const fence = await begin(database);
+    await database.swap(masterOnly, masterKey, fence, silent);
+    await test1.client.query(
+      `update "LiteLLM_VerificationToken" set updated_at = '2030-01-01', spend = 3 where token = $1`,
+      [hash(masterKey.to)],
+    );
+    await database.restore(masterOnly, masterKey, fence, silent);
+    const row = await one(
+      `select updated_at::text as updated_at, rotation_count, spend from "LiteLLM_VerificationToken" where token = $1`,
+      [hash(masterKey.from)],
+    );
+    expect(row).toEqual({ updated_at: '2030-01-01 00:00:00', rotation_count: 5, spend: 3 });
+  });
+
   test('moves alone when a salt key seals, and no value is touched', async () => {
     await test1.client.query('insert into "LiteLLM_VerificationToken" (token) values ($1)', [
       hash(masterKey.from),

@@ -52,9 +52,7 @@ describe('a service under commands of the user', () => {
 
   test('starts, stops, and starts as another, although the daemon keeps the pipes of its starter', async () => {
     const daemon = service();
-    const before = performance.now();
     const first = await daemon.start(newestFence(), never);
-    expect(performance.now() - before).toBeLessThan(10_000);
     const pid = await pidFile();
     expect(first).toEqual({
       state: 'running',
