@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { Client } from 'pg';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { RotationDatabase } from '../../src/reencryption/port.ts';
@@ -5,6 +6,7 @@ import {
   begin,
   beforeSalt,
   dump,
+  fillModels,
   marked,
   masterKey,
   never,
@@ -179,6 +181,30 @@ describe('between stage and swap', () => {
     expect(await database.count(pending, known, silent)).toMatchObject({ underOthers: 0 });
     await database.restore(transition, masterKey, fence, silent);
     expect(await dump(lab.client)).toEqual(before);
+  });
+
+  test('what is written while stage catches up is caught up with, too, so that the swap finds nothing', async () => {
+    await fillModels(lab.client, 300);
+    const fence = await begin(database);
+    await database.stage(transition, fence, silent, never);
+    const store = (from: number) =>
+      `update "LiteLLM_ProxyModelTable" set litellm_params = '{"a": "${sealed(`PLAIN-since-${from}`)}"}'
+       where model_id in (select 'filled-' || i from generate_series(${from}, ${from + 149}) i)`;
+    await run(store(0));
+    let told = false;
+    const meanwhile = () => {
+      if (told) return;
+      told = true;
+      // Committed before stage goes on: it waits for a child.
+      const program = `import pg from 'pg'; const client = new pg.Client(process.env.URL); await client.connect(); await client.query(process.env.SQL); await client.end();`;
+      const env = { ...process.env, URL: lab.url, SQL: store(150) };
+      execFileSync(process.execPath, ['--input-type=module', '--eval', program], { env });
+    };
+    await database.stage(transition, fence, meanwhile, never);
+    expect(told).toBe(true);
+    expect((await database.swap(transition, masterKey, fence, silent)).lateValues).toBe(0);
+    for (const id of ['filled-0', 'filled-299'])
+      expect(opened(await param(id, 'a'), pending)).toMatch(/^PLAIN-since-/);
   });
 
   test('a transaction that was open before stage and commits after it is seen', async () => {
