@@ -692,6 +692,100 @@ describe.concurrent('after a terminate', () => {
     expect(deployment).toMatchObject(left);
   });
 
+  const left = { lease: 'an ended one', slot: true, canary: true, staged: true };
+  const onTheNewSide = { ...left, database: 'pending', secrets: 'pending' } as const;
+  const outages = ['stopServiceAgain', 'startService'];
+
+  test.for([
+    ['a slot, with everything as before', 'back', left, untouched, { touched: false }],
+    [
+      'a slot, with everything on the new side and proved',
+      'forward',
+      onTheNewSide,
+      rotated,
+      { touched: false },
+    ],
+    [
+      'a slot, with everything on the new side and refused',
+      'back',
+      onTheNewSide,
+      untouched,
+      { touched: true, proved: false },
+    ],
+    [
+      'a slot, with everything on the new side and stopped',
+      'back',
+      { ...onTheNewSide, service: 'stopped' },
+      untouched,
+      { touched: true },
+    ],
+    [
+      'a slot, with the values alone on the new side',
+      'back',
+      { ...left, database: 'pending', service: 'stopped' },
+      untouched,
+      { touched: true },
+    ],
+    [
+      'no slot, with the values on the new side',
+      'forward',
+      { ...onTheNewSide, slot: false, canary: false },
+      rotated,
+      { touched: false },
+    ],
+    [
+      'no slot, with the values as before',
+      'nothing to do',
+      { ...left, slot: false, canary: false, clone: true },
+      untouched,
+      { touched: false },
+    ],
+  ] as const)('%s: %s', async ([, direction, found, ending, { touched, ...more }], { expect }) => {
+    const { activities, deployment } = createFakeActivities((state, originals) => ({
+      takeLease: async (job) =>
+        state.lease === null ? originals.takeLease(job) : { unfinished: state.lease, found: 'nothing' },
+      releaseLease: async () => {
+        state.lease = null;
+        return { released: true };
+      },
+      verifyKeys: async ({ side }) => {
+        if (side === 'pending' && 'proved' in more) await fail('the proxy refuses the new key')();
+      },
+    }));
+    Object.assign(deployment, found);
+    const result = await harness.withWorker(activities, async (taskQueue) => {
+      const reconciliation = await harness.client.workflow.start(workflowTypes.reconcile, {
+        taskQueue,
+        workflowId: `reconcile-${taskQueue}`,
+        args: [{ target: 'prod' }],
+      });
+      return reconciliation.result();
+    });
+    expect(result).toEqual({ target: 'prod', rotation: 'an ended one', direction });
+    expect(deployment).toMatchObject(ending);
+    expect(deployment.calls.some((name) => outages.includes(name))).toBe(touched);
+  });
+
+  test('a key file on neither side is led nowhere: a person is told, and all stays as it is', async () => {
+    const { activities, deployment } = createFakeActivities((state, originals) => ({
+      takeLease: async () => ({ unfinished: state.lease, found: 'nothing' }),
+      observeParts: async (job) => ({ ...(await originals.observeParts(job)), secrets: 'changed' }),
+    }));
+    Object.assign(deployment, onTheNewSide);
+    await harness.withWorker(activities, async (taskQueue) => {
+      const reconciliation = await harness.client.workflow.start(workflowTypes.reconcile, {
+        taskQueue,
+        workflowId: 'reconcile-changed',
+        args: [{ target: 'prod' }],
+      });
+      expect(await failureOf(reconciliation.result())).toMatchObject({
+        type: 'NeedsPerson',
+        message: expect.stringContaining('under the pending key and a file on neither side') as string,
+      });
+    });
+    expect(deployment).toMatchObject(onTheNewSide);
+  });
+
   test.for([
     ['watchServiceLog', 'forward', rotated],
     ['writeSecrets', 'back', untouched],
