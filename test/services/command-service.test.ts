@@ -215,6 +215,9 @@ describe('a service under commands of the user', () => {
     expect(await daemon.log(second.instance ?? '', 1)).toEqual(['b']);
     expect((await daemon.log(first.instance ?? '', 10))?.[0]).toBe(`serving as ${firstPid}`);
     expect(await service().log(second.instance ?? '', 10)).toBeUndefined();
+    // As logrotate does with copytruncate.
+    await writeFile(join(directory, 'log'), 'c\n');
+    expect(await daemon.log(second.instance ?? '', 10)).toEqual(['c']);
   });
 
   describe('before a rotation', () => {
