@@ -15,6 +15,16 @@ const line = (values: number, key: string | null, remark: PlannedValues['remark'
   values,
 });
 
+type Part = 'secrets' | 'service' | 'proxy' | 'database' | 'rehearsal';
+const blocking = {
+  severity: 'blocking',
+  code: 'of-a-part',
+  where: '',
+  found: '',
+  expected: '',
+  next: '',
+} as const;
+
 function planOf(
   lines: PlannedValues[],
   {
@@ -22,13 +32,16 @@ function planOf(
     keys = ['master', 'salt'],
     maxOutageSeconds = null,
     lastOutage = null,
+    blockedBy,
   }: {
     salt?: boolean;
     keys?: KeyName[];
     maxOutageSeconds?: number | null;
     lastOutage?: MeasuredOutage | null;
+    blockedBy?: Part;
   } = {},
 ) {
+  const findingsOf = (part: Part) => (blockedBy === part ? [blocking] : []);
   return makePlan({
     target: 'prod',
     rotation: 'r1',
@@ -38,11 +51,11 @@ function planOf(
       description: 'env file',
       current: { master: 'aaaa-bbbb', salt: salt ? 'cccc-dddd' : null },
       places: [],
-      findings: [],
+      findings: findingsOf('secrets'),
     },
-    service: { description: 'unit', detail: 'active', decryptionErrors: 0, findings: [] },
-    proxy: { urls: ['http://127.0.0.1:4000'], models: 3, modelsDigest: 'd', findings: [] },
-    rehearsal: null,
+    service: { description: 'unit', detail: 'active', decryptionErrors: 0, findings: findingsOf('service') },
+    proxy: { urls: ['http://127.0.0.1:4000'], models: 3, modelsDigest: 'd', findings: findingsOf('proxy') },
+    rehearsal: blockedBy === 'rehearsal' ? { description: '', findings: [blocking] } : null,
     database: {
       description: 'database',
       lines,
@@ -53,7 +66,7 @@ function planOf(
       lastOutage,
       skipped: [],
       tokenRow: 'none',
-      findings: [],
+      findings: findingsOf('database'),
     },
   });
 }
@@ -66,6 +79,15 @@ describe('the plan', () => {
     expect(plan.blocked).toBe(false);
     expect(codes(plan, 'warning')).toEqual([]);
   });
+
+  test.for(['secrets', 'service', 'proxy', 'database', 'rehearsal'] as const)(
+    'is blocked by what was found of the %s',
+    (blockedBy) => {
+      const plan = planOf([line(40, 'salt key')], { blockedBy });
+      expect(codes(plan, 'blocking')).toEqual(['of-a-part']);
+      expect(plan.blocked).toBe(true);
+    },
+  );
 
   test('blocks when the key that LiteLLM runs with opens nothing', () => {
     expect(codes(planOf([line(40, 'master key')]), 'blocking')).toEqual(['sealing-key-opens-nothing']);
@@ -94,6 +116,11 @@ describe('the plan', () => {
       line(3, 'salt key', 'sealed twice'),
     ]);
     expect(codes(plan, 'warning')).toEqual(['unreadable-values', 'sealed-twice']);
+  });
+
+  test('does not warn of an id in the request log that was sealed with a key of long ago', () => {
+    const id = { ...line(1, null, 'unreadable'), marker: 'resp_' };
+    expect(codes(planOf([line(40, 'salt key'), id]), 'warning')).toEqual([]);
   });
 
   test('says what ends outside the database: only what the rotated keys are bound to', () => {

@@ -24,6 +24,15 @@ describe('masks a known secret', () => {
     expect(line).toMatch(/^before \[secret\]=* after, \[secret\]=*$/);
   });
 
+  test('that another one begins with: of both, nothing is left to be read', () => {
+    const both = createRedactor([new Secret('horse'), new Secret('horse-battery')]);
+    expect(both('horse-battery, horse')).toBe('[secret], [secret]');
+  });
+
+  test('without the white space around it, which a log line may have lost', () => {
+    expect(createRedactor([new Secret(' horse-battery\r')])('horse-battery')).toBe('[secret]');
+  });
+
   test('whatever it is, anywhere in a line', () => {
     fc.assert(
       fc.property(fc.string({ minLength: 8 }), fc.string(), fc.string(), (secret, before, after) => {
