@@ -8,6 +8,7 @@ import { addHostCommands } from '../../src/cli/commands/host.ts';
 import { addRotationCommands } from '../../src/cli/commands/rotations.ts';
 import { addScheduleCommands } from '../../src/cli/commands/schedules.ts';
 import { addValueCommands } from '../../src/cli/commands/values.ts';
+import { parseCount, parseInterval } from '../../src/cli/options.ts';
 import { root, scratchDirectory } from './project.ts';
 
 /** Runs a line of bash in the project, with the command line's program as `$cli`. */
@@ -27,6 +28,19 @@ test('says what is wrong with a command, and no more', async () => {
   expect(stderr).toMatch(/^litellm-rotate: error: .*--keys.*pepper.*expected master, salt, or both/);
   expect(stderr).toContain('--help shows every command');
   expect(stderr).not.toMatch(/^\s+at /m);
+});
+
+test.for([
+  ['a count of none', parseCount, '0', 'a number of at least 1'],
+  ['a count that is no number', parseCount, '1e3', 'a number of at least 1'],
+  ['rotations by the second', parseInterval, '59s', 'at least 1m'],
+  ['a time without a unit', parseInterval, '90', 'a length of time such as 90d'],
+] as const)('refuses %s', ([, parse, text, expected]) => {
+  expect(() => parse(text)).toThrow(`expected ${expected}`);
+});
+
+test('takes a length of time of a minute, and a count of one', () => {
+  expect([parseInterval('60s'), parseInterval('90d'), parseCount('1')]).toEqual([60_000, 90 * 86_400_000, 1]);
 });
 
 test('ends without a word when whoever read its output has gone', async () => {

@@ -694,7 +694,6 @@ describe.concurrent('after a terminate', () => {
 
   const left = { lease: 'an ended one', slot: true, canary: true, staged: true };
   const onTheNewSide = { ...left, database: 'pending', secrets: 'pending' } as const;
-  const outages = ['stopServiceAgain', 'startService'];
 
   test.for([
     ['a slot, with everything as before', 'back', left, untouched, { touched: false }],
@@ -763,7 +762,7 @@ describe.concurrent('after a terminate', () => {
     });
     expect(result).toEqual({ target: 'prod', rotation: 'an ended one', direction });
     expect(deployment).toMatchObject(ending);
-    expect(deployment.calls.some((name) => outages.includes(name))).toBe(touched);
+    expect(deployment.calls.includes('startService')).toBe(touched);
   });
 
   test('a key file on neither side is led nowhere: a person is told, and all stays as it is', async () => {
