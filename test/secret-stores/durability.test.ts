@@ -29,7 +29,7 @@ async function deployment() {
     files,
     store,
     /** What a step does to the disk, call by call. */
-    async callsOf(act: (store: SecretStore) => Promise<unknown>): Promise<string[]> {
+    callsOf: async (act: (store: SecretStore) => Promise<unknown>): Promise<string[]> => {
       calls = [];
       await act(store);
       return calls;
