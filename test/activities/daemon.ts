@@ -58,7 +58,8 @@ export async function useDaemon(keys: string, parts: Partial<Target> = {}) {
 
 /** Runs an activity as a worker does. */
 export function run<T>(activity: () => Promise<T>): Promise<T> {
-  return new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') }).run(activity);
+  const info = { currentAttemptScheduledTimestampMs: Date.now() };
+  return new MockActivityEnvironment(info, { logger: new DefaultLogger('ERROR') }).run(activity);
 }
 
 /** A proxy that answers as told: its readiness, and each key. */

@@ -29,6 +29,7 @@ async function prove(statuses: { pending: number; previous: number; other: numbe
 
 test('one key that is accepted and two that are refused prove a side', async () => {
   await expect(prove({ pending: 200, previous: 401, other: 401 })).resolves.toBeUndefined();
+  await expect(prove({ pending: 200, previous: 403, other: 403 })).resolves.toBeUndefined();
 });
 
 test.for([
