@@ -396,6 +396,19 @@ describe.skipIf(why !== undefined)('a service under docker compose', () => {
       expect(await codes(made, { files })).toEqual(['blocking compose-image-missing', plain]);
     });
 
+    test('finds that its image now stands for another one than the one that runs', async () => {
+      const made = await project();
+      const tag = `${made.name}:1`;
+      await docker.run('tag', image, tag);
+      await writeFile(join(made.directory, 'override.yaml'), `services: { api: { image: "${tag}" } }\n`);
+      const files = ['compose.yaml', 'override.yaml'].map((name) => join(made.directory, name));
+      await made.service({ files }).start(newestFence(), never);
+      expect(await codes(made, { files })).toEqual([plain]);
+      const [, container = ''] = (await made.containers())[0]?.split(' ') ?? [];
+      await docker.run('commit', container, tag);
+      expect(await codes(made, { files })).toEqual([plain, 'warning compose-image-moved']);
+    });
+
     test('finds a definition that cannot be read, a service that is not in it, and an engine that does not answer', async () => {
       const made = await project();
       expect(await codes(made, { service: 'web' })).toEqual(['blocking compose-service-unknown']);
