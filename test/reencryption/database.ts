@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { Client, escapeIdentifier } from 'pg';
 import { startPostgres, type Postgres, type PostgresOptions } from '../../lab/postgres.ts';
@@ -262,6 +263,14 @@ export async function fillModels(
     `insert into "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params) select i, i, p::jsonb from unnest($1::text[], $2::text[]) as u (i, p)`,
     [ids, ids.map((id) => JSON.stringify(params(id)))],
   );
+}
+
+/** Commits a statement of another session's before this process goes on, which waits for a child meanwhile. */
+export function commitMeanwhile(url: string, sql: string): void {
+  const program = `import pg from 'pg'; const client = new pg.Client(process.env.URL); await client.connect(); await client.query(process.env.SQL); await client.end();`;
+  execFileSync(process.execPath, ['--input-type=module', '--eval', program], {
+    env: { ...process.env, URL: url, SQL: sql },
+  });
 }
 
 /** Each staged row with the transaction that wrote it: what is not done twice keeps both. */

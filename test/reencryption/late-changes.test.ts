@@ -1,10 +1,10 @@
-import { execFileSync } from 'node:child_process';
 import { Client } from 'pg';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { RotationDatabase } from '../../src/reencryption/port.ts';
 import {
   begin,
   beforeSalt,
+  commitMeanwhile,
   dump,
   fillModels,
   marked,
@@ -195,10 +195,7 @@ describe('between stage and swap', () => {
     const meanwhile = () => {
       if (told) return;
       told = true;
-      // Committed before stage goes on: it waits for a child.
-      const program = `import pg from 'pg'; const client = new pg.Client(process.env.URL); await client.connect(); await client.query(process.env.SQL); await client.end();`;
-      const env = { ...process.env, URL: lab.url, SQL: store(150) };
-      execFileSync(process.execPath, ['--input-type=module', '--eval', program], { env });
+      commitMeanwhile(lab.url, store(150));
     };
     await database.stage(transition, fence, meanwhile, never);
     expect(told).toBe(true);
