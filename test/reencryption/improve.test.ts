@@ -143,6 +143,18 @@ describe('an upgrade', () => {
     }
   });
 
+  test('fails at a trigger that alters what is written, and keeps nothing of that batch', async () => {
+    await lab.client.query(`create function f() returns trigger language plpgsql as $$
+        begin new.assertion_b64 := upper(new.assertion_b64); return new; end $$;
+      create trigger theirs before update on "LiteLLM_SSOIdentityAssertion" for each row execute function f()`);
+    const before = (await dump(lab.client)).LiteLLM_SSOIdentityAssertion;
+    await expect(database.improve(asked, await begin(database), silent, never)).rejects.toMatchObject({
+      type: 'CountMismatch',
+      message: expect.stringContaining('a row of LiteLLM_SSOIdentityAssertion did not become') as string,
+    });
+    expect((await dump(lab.client)).LiteLLM_SSOIdentityAssertion).toEqual(before);
+  });
+
   test('finds a row again by a key of a fixed length', async () => {
     await lab.client.query(
       'create table of_somebody (id char(36) primary key, secret varchar(400), code char(300))',
