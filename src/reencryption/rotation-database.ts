@@ -5,6 +5,7 @@ import { restore } from './cutover/restore.ts';
 import { swap } from './cutover/swap.ts';
 import { improve } from './in-place/improve.ts';
 import { surveyImprovement } from './in-place/improvement-survey.ts';
+import { openGuard } from './journal/guard.ts';
 import { hasJournal, journalSchema, prepareJournal, readFingerprintKey } from './journal/journal.ts';
 import { readLastOutage } from './journal/last-outage.ts';
 import { acquireLease, assertHeld, holdLease, nextToken, readLease, releaseLease } from './journal/lease.ts';
@@ -31,7 +32,11 @@ export function createRotationDatabase(options: RotationDatabaseOptions): Rotati
 
   return {
     description: connections.description,
-    prepareJournal: () => write('preparing the journal', prepareJournal),
+    prepareJournal: () =>
+      write('preparing the journal', async (client) => {
+        await prepareJournal(client);
+        await openGuard(client, connections.schema, options.proxyRole);
+      }),
     fingerprintKey: () => connections.session("reading the fingerprints' key", readFingerprintKey),
     acquireLease: (holder) => write('taking the lease', (client) => acquireLease(client, holder)),
     lease: () =>

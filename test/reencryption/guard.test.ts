@@ -42,6 +42,19 @@ describe('the guard', () => {
     expect(await guard(salt(previous))).toMatchObject({ exitCode: 0 });
   });
 
+  test('lets LiteLLM start when a plan has made the journal, and nothing was ever rotated', async () => {
+    await begin(lab.rotationDatabase({ proxyRole: 'proxy' }));
+    expect(await guard(salt(previous))).toMatchObject({ exitCode: 0 });
+  });
+
+  test('lets LiteLLM start after a rotation that was taken back by hand, which leaves nothing to hold the key against', async () => {
+    await swapped();
+    await lab.client.query('delete from litellm_rotate.guard');
+    const { exitCode, stderr } = await guard(salt(previous));
+    expect(exitCode).toBe(0);
+    expect(stderr).toContain('one was taken back by hand');
+  });
+
   test('after the swap it refuses the previous key, and after the restore the pending one', async () => {
     const { database, fence } = await swapped();
 

@@ -12,9 +12,11 @@ const write = `
   on conflict (only_row) do update set sealed = excluded.sealed`;
 const read = `select sealed from ${journalSchema}.guard`;
 const planted = `select to_regclass('${journalSchema}.guard') is not null as found`;
-const readRole = `
+// Only what is missing: two that grant at once fail, and one of them may be behind the fence.
+const cannotRead = `
   select rolname as role from pg_roles where rolname = coalesce($1, (select pg_get_userbyid(c.relowner)
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $2 and c.relname = '${tokenTable}'))`;
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $2 and c.relname = '${tokenTable}'))
+    and not (has_schema_privilege(rolname, '${journalSchema}', 'USAGE') and has_table_privilege(rolname, '${journalSchema}.guard', 'SELECT'))`;
 
 /**
  * Leaves a text sealed with the key that the database is under from this transaction on, where LiteLLM's own role can
@@ -28,7 +30,19 @@ export async function plantGuard(
 ): Promise<void> {
   const sealed = createValueCipher(key).seal(plaintext, { format: 'v2', marker: '', alphabet: 'urlsafe' });
   await client.query(write, [sealed]);
-  const { rows } = await client.query<{ role: string }>(readRole, [proxyRole ?? null, schema]);
+  await openGuard(client, schema, proxyRole);
+}
+
+/**
+ * Lets LiteLLM's role ask the guard. From the journal's beginning: Postgres does not tell a role that may not look into a
+ * schema that there is nothing in it, so a LiteLLM that is started between a plan and the first cutover would be refused.
+ */
+export async function openGuard(
+  client: pg.ClientBase,
+  schema: string,
+  proxyRole: string | undefined,
+): Promise<void> {
+  const { rows } = await client.query<{ role: string }>(cannotRead, [proxyRole ?? null, schema]);
   if (rows[0] === undefined) return;
   const name = client.escapeIdentifier(rows[0].role);
   await client.query(`grant usage on schema ${journalSchema} to ${name}`);
