@@ -1,7 +1,9 @@
-import { appendFile, readFile } from 'node:fs/promises';
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
+import { createKeyActivities } from '../../src/activities/keys.ts';
+import { createReencryptionActivities } from '../../src/activities/reencryption.ts';
 import { createValueActivities } from '../../src/activities/values.ts';
-import { begin, dump } from '../reencryption/database.ts';
+import { begin, beforeSalt, dump, fillModels, sealed } from '../reencryption/database.ts';
 import { useTestDatabase } from '../reencryption/database-hooks.ts';
 import { newKeys } from '../secret-stores/store-fixture.ts';
 import { run, useDaemon } from './daemon.ts';
@@ -17,9 +19,9 @@ async function staged() {
     { database, knownKeys: [] },
   );
   await target.store.prepare(job.rotation, await begin(database), newKeys);
-  const activities = createValueActivities(ports);
+  const activities = { ...createValueActivities(ports), ...createKeyActivities(ports) };
   await run(() => activities.stageValues({ ...job, expected: 143 }));
-  return { activities, keysFile };
+  return { activities, keysFile, database, store: target.store };
 }
 
 test('an edit of a key file before the swap is a reason not to swap: nothing is changed, and the edit stays', async () => {
@@ -48,4 +50,37 @@ test('values are restored once, and a rotation that has swapped none restores no
   expect(await run(() => activities.restoreValues(job))).toEqual({ rows, resealedValues: 0 });
   expect(await dump(lab.client)).toEqual(before);
   expect(await run(() => activities.restoreValues(job))).toEqual(none);
+});
+
+test('previous keys and before-images are destroyed together: a key file on neither side keeps both', async () => {
+  const { activities, keysFile, database, store } = await staged();
+  await run(() => activities.swapValues(job));
+  await run(() => activities.writeSecrets(job));
+  const written = await readFile(keysFile);
+  await appendFile(keysFile, 'ADDED=1\n');
+  await expect(run(() => activities.destroyPreviousKeys(job))).rejects.toMatchObject({
+    type: 'ChangedElsewhere',
+  });
+  expect((await database.observe(job.rotation)).staged).toBeGreaterThan(50);
+  expect(await store.observe(job.rotation)).toMatchObject({ prepared: true });
+
+  await writeFile(keysFile, written);
+  await run(() => activities.destroyPreviousKeys(job));
+  expect((await database.observe(job.rotation)).staged).toBe(0);
+  expect(await store.observe(job.rotation)).toMatchObject({ prepared: false });
+});
+
+test('values are not sealed anew with a key that opens none of them: files and database hardly belong together', async () => {
+  await lab.client.query('delete from "LiteLLM_CredentialsTable"; delete from "LiteLLM_ProxyModelTable"');
+  const twice = (): object => ({ a: sealed(sealed('PLAIN-twice', beforeSalt), beforeSalt) });
+  await fillModels(lab.client, 3, twice);
+  const keys = 'LITELLM_MASTER_KEY=sk-master-previous\nLITELLM_SALT_KEY=of-another-deployment\n';
+  const { ports } = await useDaemon(keys, { database: lab.rotationDatabase(), knownKeys: [] });
+  const activities = createReencryptionActivities(ports);
+  await expect(
+    run(() => activities.planReencryption({ ...job, upgradeFormat: null, repairSealedTwice: true })),
+  ).rejects.toMatchObject({
+    type: 'Refused',
+    message: expect.stringContaining('none of which the current salt key opens') as string,
+  });
 });

@@ -151,6 +151,20 @@ test("sessions of the proxy's role are seen, ours and other roles' are not", asy
   expect(await lab.rotationDatabase().proxySessions()).toMatchObject([{ role: 'postgres' }]);
 });
 
+test("sessions of the proxy's role count where a role may not see what they are, as nothing is proved by not looking", async () => {
+  const as = (user: string) => Object.assign(new URL(lab.url), { username: user }).href;
+  const proxy = new Client({ connectionString: as('proxy') });
+  await proxy.connect();
+  const database = createRotationDatabase({
+    connectionString: new Secret(as('rotator')),
+    proxyRole: 'proxy',
+  });
+  expect(await database.proxySessions()).toMatchObject([{ role: 'proxy' }]);
+  await proxy.end();
+  await expect.poll(() => database.proxySessions()).toEqual([]);
+  await database.close();
+});
+
 test('an inventory names what is skipped, what is sealed twice, unreadable, or known by clients', async () => {
   await lab.client.query('create table "Keyed" (secret text primary key, other text)');
   await lab.client.query('insert into "Keyed" values ($1, $2)', [
