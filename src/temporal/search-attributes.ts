@@ -31,7 +31,8 @@ export async function registerSearchAttributes(
     throw new RotationError(
       failureTypes.badRequest,
       `namespace ${namespace}: found no search attributes ${still.join(', ')} and no permission to add them; expected them of type Keyword; ` +
-        `run: temporal operator search-attribute create ${still.map((name) => `--name ${name} --type Keyword`).join(' ')}`,
+        `run: temporal operator search-attribute create ${still.map((name) => `--name ${name} --type Keyword`).join(' ')}` +
+        `; in Temporal Cloud: tcld namespace search-attributes add --namespace ${namespace} ${still.map((name) => `--search-attribute ${name}=Keyword`).join(' ')}`,
     );
   }
 }
