@@ -55,6 +55,15 @@ describe('the guard', () => {
     expect(stderr).toContain('one was taken back by hand');
   });
 
+  test("names the role that is not taken for LiteLLM's, and how it is, as its key is held against nothing", async () => {
+    await begin(lab.rotationDatabase());
+    const { exitCode, stderr } = await guard(salt(previous));
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/found that role proxy may not read .*set database\.proxyRole to proxy/);
+    await lab.rotationDatabase({ proxyRole: 'proxy' }).prepareJournal();
+    expect(await guard(salt(previous))).toMatchObject({ exitCode: 0 });
+  });
+
   test('after the swap it refuses the previous key, and after the restore the pending one', async () => {
     const { database, fence } = await swapped();
 

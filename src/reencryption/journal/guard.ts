@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { createValueCipher } from '../../litellm/cipher.ts';
+import { failureTypes, RotationError } from '../../rotation/failure.ts';
 import type { NamedKey } from '../../rotation/keys.ts';
 import type { Secret } from '../../rotation/secret.ts';
 import { openConnections } from '../postgres/connection.ts';
@@ -11,7 +12,10 @@ const write = `
   insert into ${journalSchema}.guard (sealed) values ($1)
   on conflict (only_row) do update set sealed = excluded.sealed`;
 const read = `select sealed from ${journalSchema}.guard`;
-const planted = `select to_regclass('${journalSchema}.guard') is not null as found`;
+// By the catalog, which every role may read: to_regclass fails for one that may not look into the schema.
+const planted = `
+  select current_user as role, has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'SELECT') as readable
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = '${journalSchema}' and c.relname = 'guard'`;
 // Only what is missing: two that grant at once fail, and one of them may be behind the fence.
 const cannotRead = `
   select rolname as role from pg_roles where rolname = coalesce($1, (select pg_get_userbyid(c.relowner)
@@ -34,8 +38,8 @@ export async function plantGuard(
 }
 
 /**
- * Lets LiteLLM's role ask the guard. From the journal's beginning: Postgres does not tell a role that may not look into a
- * schema that there is nothing in it, so a LiteLLM that is started between a plan and the first cutover would be refused.
+ * Lets LiteLLM's role ask the guard. From the journal's beginning: without that, a LiteLLM that is started between a plan
+ * and the first cutover could not tell that there is nothing to hold its key against.
  */
 export async function openGuard(
   client: pg.ClientBase,
@@ -63,7 +67,9 @@ export async function askGuard(connectionString: Secret, key: Secret): Promise<G
   const connections = openConnections({ connectionString, statementTimeoutMs: 10_000 });
   try {
     return await connections.session('asking the guard', async (client) => {
-      if ((await client.query<{ found: boolean }>(planted)).rows[0]?.found !== true) return 'nothing to open';
+      const [found] = (await client.query<{ role: string; readable: boolean }>(planted)).rows;
+      if (found === undefined) return 'nothing to open';
+      if (!found.readable) throw anotherRole(found.role);
       const sealed = (await client.query<{ sealed: string }>(read)).rows[0]?.sealed;
       if (sealed === undefined) return 'nothing to open';
       return createValueCipher(key).open(sealed) === undefined ? 'another key' : 'opens';
@@ -71,4 +77,11 @@ export async function askGuard(connectionString: Secret, key: Secret): Promise<G
   } finally {
     await connections.close();
   }
+}
+
+function anotherRole(role: string): RotationError {
+  return new RotationError(
+    failureTypes.databaseFailed,
+    `found that role ${role} may not read ${journalSchema}.guard; expected the role that rotations take for LiteLLM's; set database.proxyRole to ${role} in the worker's configuration, and run: litellm-rotate plan TARGET`,
+  );
 }
