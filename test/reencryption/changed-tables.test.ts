@@ -110,6 +110,52 @@ describe('a schema that changes after the swap', () => {
   });
 });
 
+describe('a column that names rows only since it was staged', () => {
+  const table = '"LiteLLM_SSOIdentityAssertion"';
+  const refers =
+    'create table refers (assertion text references "LiteLLM_SSOIdentityAssertion" (assertion_b64))';
+  const index = `alter table ${table} add unique (assertion_b64)`;
+
+  test.each([
+    { how: 'a unique index', change: [index], again: false },
+    { how: 'a unique index', change: [index], again: true },
+    { how: 'a reference to it', change: [index, refers], again: true },
+  ])('is carried over, and goes back: $how (another stage: $again)', async ({ change, again }) => {
+    const before = await dump(lab.client);
+    const staged = await stage();
+    for (const statement of change) await run(statement);
+    if (again) expect(await stage()).toEqual(staged);
+    expect(await swap()).toMatchObject(staged);
+    expect(opened(await assertion(), pending)).toContain('PLAIN-assertion');
+    await restore();
+    expect(await dump(lab.client)).toMatchObject(before);
+  });
+
+  test('goes back when it was indexed after the swap', async () => {
+    const before = await dump(lab.client);
+    await stage();
+    await swap();
+    await run(index);
+    await restore();
+    expect(await dump(lab.client)).toEqual(before);
+  });
+
+  test.each([{ again: true }, { again: false }])(
+    'is refused by name when it has become the key (another stage: $again)',
+    async ({ again }) => {
+      await stage();
+      const before = await dump(lab.client);
+      await run(`alter table ${table} drop constraint "LiteLLM_SSOIdentityAssertion_pkey"`);
+      await run(`alter table ${table} add primary key (assertion_b64)`);
+      await expect(again ? stage() : swap()).rejects.toMatchObject({
+        type: 'Refused',
+        message: expect.stringMatching(/LiteLLM_SSOIdentityAssertion\.assertion_b64.*primary key/),
+      });
+      expect(await dump(lab.client)).toEqual(before);
+    },
+  );
+});
+
 describe('another primary key', () => {
   async function keyBy(table: string, column: string): Promise<void> {
     await run(`alter table "${table}" drop constraint "${table}_pkey"`);

@@ -76,7 +76,6 @@ const lookAgain = `
   update ${journalSchema}.staged_relation
   set columns = $2, relation_oids = $3, done = false
   where id = $1`;
-const registered = `select relation from ${journalSchema}.staged_relation where rotation = $1`;
 const totals = `
   select coalesce(sum(rows), 0) as rows, coalesce(sum(sealed), 0) as values
   from ${journalSchema}.staged_relation where id = any ($1::int[])`;
@@ -111,12 +110,6 @@ export async function registerRelations(
     staged.push(await align(client, relation, row));
   }
   return staged;
-}
-
-/** The tables that the rotation has looked at, whatever the configuration says by now. */
-export async function registeredTables(client: pg.ClientBase, rotation: string): Promise<readonly string[]> {
-  const { rows } = await client.query<{ relation: string }>(registered, [rotation]);
-  return rows.map(({ relation }) => relation);
 }
 
 /** How much is staged for the relations. */

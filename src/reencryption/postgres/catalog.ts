@@ -129,11 +129,20 @@ export async function readCatalog(
   });
 }
 
-/** The tables that are searched, with the columns that can be rewritten. */
-export function searched(catalog: readonly Relation[]): readonly Relation[] {
+/**
+ * The tables that are searched, with the columns that can be rewritten.
+ * @param stays of a column that is `fixed`, whether it is rewritten nevertheless
+ */
+export function searched(
+  catalog: readonly Relation[],
+  stays: (relation: Relation, column: Column) => boolean = () => false,
+): readonly Relation[] {
   return catalog
     .filter(({ skipped }) => skipped === undefined)
-    .map((relation) => ({ ...relation, columns: relation.columns.filter(({ fixed }) => !fixed) }))
+    .map((relation) => ({
+      ...relation,
+      columns: relation.columns.filter((column) => !column.fixed || stays(relation, column)),
+    }))
     .filter(({ columns }) => columns.length > 0);
 }
 

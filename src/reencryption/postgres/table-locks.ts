@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
-import { quote, readCatalog, searched, type Relation } from './catalog.ts';
+import { quote, readCatalog, type Relation } from './catalog.ts';
 import type { Connections } from './connection.ts';
 import { databaseError, sqlState } from './database-error.ts';
 
@@ -15,6 +15,7 @@ export async function lockSearched(
   client: pg.ClientBase,
   connections: Connections,
   extraSkipped: readonly string[],
+  searched: (catalog: readonly Relation[]) => readonly Relation[],
 ): Promise<readonly Relation[]> {
   const read = async (): Promise<readonly Relation[]> =>
     searched(await readCatalog(client, connections.schema, extraSkipped));

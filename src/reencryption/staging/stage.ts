@@ -1,5 +1,6 @@
 import type { ClientBase } from 'pg';
 import type { Fence, ReportProgress } from '../../rotation/fence.ts';
+import { readBegun } from '../journal/begun-relations.ts';
 import { assertSameKey } from '../journal/canary.ts';
 import { journalSchema } from '../journal/journal.ts';
 import { holdLease } from '../journal/lease.ts';
@@ -7,7 +8,7 @@ import { readMarker } from '../journal/marker.ts';
 import { readTotals, registerRelations, type StagedRelation } from '../journal/staged-relation.ts';
 import { startYielding } from '../pacing/yielding.ts';
 import type { Transition } from '../port.ts';
-import { readCatalog, searched } from '../postgres/catalog.ts';
+import { readCatalog } from '../postgres/catalog.ts';
 import { inTransaction, type Connections } from '../postgres/connection.ts';
 import { createRelationReader } from '../postgres/relation-reader.ts';
 import { defaultPage } from '../postgres/scan.ts';
@@ -58,7 +59,8 @@ export async function stage(
         if (side === 'pending' && report !== null) return { values: report.values, rows: report.rows };
 
         const readers = [createRelationReader(first), createRelationReader(second)] as const;
-        const found = searched(
+        const begun = await readBegun(writer, fence.rotation);
+        const found = begun.searched(
           await readCatalog(writer, connections.schema, options.extraSkippedTables ?? []),
         );
         const register = (): Promise<readonly StagedRelation[]> =>
