@@ -88,3 +88,43 @@ test('a value in a domain is carried over, be it over another domain, over an ar
   expect(await database.stage(transition, fence, silent, never)).toMatchObject({ values: 148 });
   await thereAndBack();
 });
+
+describe('a nondeterministic collation, under which Postgres matches no pattern', () => {
+  beforeEach(() =>
+    run(`create collation folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`),
+  );
+
+  test('values in such a column are carried over, and upgraded in place', async () => {
+    await run(
+      'create table folding (id int primary key, secret text collate folded, list text[] collate folded)',
+    );
+    await run('insert into folding values (1, $1, $2)', [sealed('PLAIN-text'), [sealed('PLAIN-element')]]);
+    await thereAndBack();
+    expect(await database.improve(upgrade, fence, silent, never)).toMatchObject({ missed: 0 });
+    expect((await run('select secret collate "C" like $1 as found from folding', ['v2:gcm:%'])).found).toBe(
+      true,
+    );
+  });
+
+  test('a row whose key is such a column is found again', async () => {
+    await run('create table folding (id text collate folded primary key, secret text)');
+    await run('insert into folding values ($1, $2)', ['One', sealed('PLAIN-1')]);
+    await thereAndBack();
+  });
+
+  test('ids that clients hold are counted in such a column', async () => {
+    await run('alter table "LiteLLM_SpendLogs" alter request_id type text collate folded');
+    const { lines } = await database.inventory([previous], masterKey.from, silent);
+    expect(lines).toContainEqual(expect.objectContaining({ table: 'LiteLLM_SpendLogs', values: 1 }));
+  });
+
+  test('a cell that differs in case alone is not taken for the one that was staged', async () => {
+    await run('create table folding (id int primary key, secret text collate folded)');
+    const value = sealed('PLAIN-text');
+    await run('insert into folding values (1, $1)', [value]);
+    await database.stage(transition, fence, silent, never);
+    await run('update folding set secret = $1', [value.toLowerCase()]);
+    await database.swap(transition, masterKey, fence, silent);
+    expect((await run('select secret from folding')).secret).toBe(value.toLowerCase());
+  });
+});

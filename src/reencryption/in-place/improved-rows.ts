@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
 import { type FenceToken, holdLease } from '../journal/lease.ts';
-import { quote, type KeyColumn, type Relation } from '../postgres/catalog.ts';
+import { quote, textOf, type KeyColumn, type Relation } from '../postgres/catalog.ts';
 import { inTransaction } from '../postgres/connection.ts';
 import { databaseError, sqlState } from '../postgres/database-error.ts';
 import { encodeTextArray } from '../postgres/text-array.ts';
@@ -87,9 +87,7 @@ async function updateRows(
       `${quote(name)} = case when u.a${at} is null then a.${quote(name)} else u.a${at}::${type} end`,
   );
   const isOn = (side: 'a' | 'b') =>
-    used
-      .map(({ name, at }) => `(u.${side}${at} is null or a.${quote(name)}::text = u.${side}${at})`)
-      .join(' and ');
+    used.map(({ name, at }) => `(u.${side}${at} is null or ${textOf(name)} = u.${side}${at})`).join(' and ');
   const { rows: updated } = await client.query<{ n: string; kept: boolean }>(
     `update ${relation.from} as a set ${set.join(', ')} from ${unnest(names)}
      where ${sameRow(relation)} and ${isOn('b')} returning u.n, ${isOn('a')} as kept`,

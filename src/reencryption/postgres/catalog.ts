@@ -147,4 +147,9 @@ export function searched(
 }
 
 export const quote = (name: string): string => escapeIdentifier(name);
+/**
+ * A column of a row `a` as a text that is compared byte for byte, and searched: under a nondeterministic collation of its
+ * own, texts that differ are equal, and Postgres matches no pattern. A database's own collation is deterministic.
+ */
+export const textOf = (name: string): string => `a.${quote(name)}::text collate "default"`;
 export const literal = (text: string): string => escapeLiteral(text);

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type pg from 'pg';
 import { sealedCandidateMinLength, sealedCandidateParts } from '../../litellm/candidate.ts';
-import { literal, quote, type Column, type Relation } from './catalog.ts';
+import { literal, quote, textOf, type Column, type Relation } from './catalog.ts';
 
 /** Cells as texts, in the order of the select list; null where a cell holds no candidate. */
 export type Row = readonly (string | null)[];
@@ -14,10 +14,10 @@ const smallestStored = 40;
  * text a column (c1, c2, ...). Each cell becomes text once (`offset 0` keeps the planner from merging the levels).
  */
 export function selectCandidates(relation: Relation, columns: readonly Column[], where = 'true'): string {
-  const keys = (relation.key ?? []).map(({ name }, at) => `a.${quote(name)}::text as k${at + 1}`);
+  const keys = (relation.key ?? []).map(({ name }, at) => `${textOf(name)} as k${at + 1}`);
   const texts = columns.map(
     ({ name }, at) =>
-      `case when pg_column_size(a.${quote(name)}) >= ${smallestStored} then a.${quote(name)}::text end as c${at + 1}`,
+      `case when pg_column_size(a.${quote(name)}) >= ${smallestStored} then ${textOf(name)} end as c${at + 1}`,
   );
   const keyNames = keys.map((_, at) => `k${at + 1}`);
   const cells = columns.map(

@@ -1,5 +1,5 @@
 import type { StagedRelation } from '../journal/staged-relation.ts';
-import { quote } from '../postgres/catalog.ts';
+import { quote, textOf } from '../postgres/catalog.ts';
 import { writtenSince } from '../postgres/horizon.ts';
 import type { Direction } from './direction.ts';
 
@@ -19,7 +19,7 @@ export function isStagedFor({ id, key }: StagedRelation): string {
 export function isOn({ columns, touched }: StagedRelation, side: 'before' | 'after'): string {
   const cells = columns
     .filter(({ at }) => touched.includes(at))
-    .map(({ name, at }) => `(s.${side}[${at}] is null or a.${quote(name)}::text = s.${side}[${at}])`);
+    .map(({ name, at }) => `(s.${side}[${at}] is null or ${textOf(name)} = s.${side}[${at}])`);
   return `(${cells.join(' and ') || 'true'})`;
 }
 

@@ -4,7 +4,7 @@ import type { Finding } from '../../rotation/finding.ts';
 import type { NamedKey } from '../../rotation/keys.ts';
 import type { Secret } from '../../rotation/secret.ts';
 import type { Inventory, InventoryLine, VisitValue } from '../port.ts';
-import { quote, readCatalog, type Relation } from '../postgres/catalog.ts';
+import { quote, readCatalog, textOf, type Relation } from '../postgres/catalog.ts';
 import type { Connections } from '../postgres/connection.ts';
 import { pages, selectCandidates, withRows, type Row } from '../postgres/scan.ts';
 import { visitCells } from '../postgres/row-cells.ts';
@@ -140,7 +140,7 @@ async function countClientIds(
 ): Promise<void> {
   const column = relation.columns.find(({ name }) => name === 'request_id');
   if (column === undefined || relation.skipped === 'foreign table' || relation.bytes > cheapLogBytes) return;
-  const ids = `select a.${quote(column.name)}::text from ${relation.from} as a where a.${quote(column.name)} like 'resp\\_%'`;
+  const ids = `select ${textOf(column.name)} from ${relation.from} as a where ${textOf(column.name)} like 'resp\\_%'`;
   for await (const page of pages(client, ids)) {
     for (const row of page)
       classifyRow({ ...relation, key: undefined, columns: [column] }, row, classify, (line) =>
