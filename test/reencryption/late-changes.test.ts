@@ -1,6 +1,7 @@
 import { Client } from 'pg';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { RotationDatabase } from '../../src/reencryption/port.ts';
+import { Secret } from '../../src/rotation/secret.ts';
 import {
   begin,
   beforeSalt,
@@ -56,13 +57,19 @@ describe('between stage and swap', () => {
     expect(found).toContain('PLAIN-extra');
   });
 
-  test.each([{ again: true }, { again: false }])(
-    'a value under a key that became known after its row was staged is carried over (another stage: $again)',
-    async ({ again }) => {
+  const other = { label: beforeSalt.label, key: new Secret('sk-not-yet-the-one') };
+  test.each([
+    { how: 'was added', known: [previous], again: true },
+    { how: 'was added', known: [previous], again: false },
+    { how: 'took the place of another under its label', known: [previous, other], again: true },
+    { how: 'took the place of another under its label', known: [previous, other], again: false },
+  ])(
+    'a value under a known key that $how after its row was staged is carried over (another stage: $again)',
+    async ({ known, again }) => {
       const fence = await begin(database);
       const before = await dump(lab.client);
       // model-0 and its like hold a value under either key in one cell, and were staged for the one that was known.
-      const fewer = { ...transition, known: [previous] };
+      const fewer = { ...transition, known };
       const staged = await database.stage(fewer, fence, silent, never);
       if (again)
         expect((await database.stage(transition, fence, silent, never)).values).toBe(staged.values + 6);

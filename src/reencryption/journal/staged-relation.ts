@@ -1,9 +1,8 @@
 import type pg from 'pg';
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
-import type { NamedKey } from '../../rotation/keys.ts';
-import type { Transition } from '../port.ts';
 import type { Column, KeyColumn, Relation } from '../postgres/catalog.ts';
 import { journalSchema } from './journal.ts';
+import type { NamedTransition } from './named-transition.ts';
 
 /** A column of a staged relation, with its place in the arrays of staged rows. */
 export interface StagedColumn extends Column {
@@ -50,7 +49,7 @@ const register = `
   select $1, f.name, f.oids, f.columns, f.key, $3, pg_snapshot_xmin(pg_current_snapshot())::text::bigint
   from ${found}
   on conflict (rotation, relation) do nothing`;
-// Another table of that name, another partition, a column more, or a known key more or less: what was staged is not all
+// Another table of that name, another partition, a column more, or other known keys: what was staged is not all
 // that it holds, and may not be its own. So it is staged anew. After the swap what was staged is the way back, and stays;
 // but by another key no row is found again.
 const forgetOthers = `
@@ -87,18 +86,17 @@ const totals = `
 export async function registerRelations(
   client: pg.ClientBase,
   rotation: string,
-  transition: Transition,
+  { keysFingerprint }: NamedTransition,
   relations: readonly Relation[],
 ): Promise<readonly StagedRelation[]> {
   const keyed = relations.filter((relation) => relation.key !== undefined);
-  const keys = describeKeys([...transition.known, transition.to]);
   const described = keyed.map(({ name, oids, columns, key }) => ({
     name,
     oids,
     columns: columns.map(describeColumn),
     key: key?.map(describeColumn),
   }));
-  const parameters = [rotation, JSON.stringify(described), keys];
+  const parameters = [rotation, JSON.stringify(described), keysFingerprint];
   await client.query(register, parameters);
   await client.query(forgetOthers, parameters);
   const { rows } = await client.query<StagedRelationRow>(read, [rotation]);
@@ -154,7 +152,6 @@ async function align(
 }
 
 const describeColumn = ({ num, type }: KeyColumn): string => `${num} ${type}`;
-const describeKeys = (keys: readonly NamedKey[]): string => keys.map(({ label }) => label).join(', ');
 
 /** `Refused`, naming the tables in which a row could not be found again. */
 export function keylessTables(tables: readonly string[]): RotationError {
