@@ -41,7 +41,8 @@ export function createRehearsalActivities(ports: Ports) {
         const generations = await generationsOf(target, job);
         const transition = transitionOf(target, generations);
         const master = { from: generations.previous.master, to: generations.pending.master };
-        const clone = rehearsalOf(target).open(job.rotation);
+        const rehearsal = rehearsalOf(target);
+        const clone = rehearsal.open(job.rotation);
         try {
           await clone.prepareJournal();
           await clone.acquireLease({ ...job, workflowId: 'rehearsal', runId: '' });
@@ -55,6 +56,8 @@ export function createRehearsalActivities(ports: Ports) {
           signal.throwIfAborted();
           await proveValues(clone, transition, values, progress);
           return { values, rows, stageMs: Math.round(swapping - staging), swapMs };
+        } catch (error) {
+          throw await rehearsal.judgeFailure(job.rotation, error);
         } finally {
           await clone.close();
         }

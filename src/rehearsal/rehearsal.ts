@@ -9,6 +9,7 @@ import type { Secret } from '../rotation/secret.ts';
 import { programPath } from '../services/host.ts';
 import { type CloneOptions, cloneExists, dropClone, makeClone } from './clone.ts';
 import { addressOf, cloneName, withDatabase } from './connection-string.ts';
+import { judgeFullDisk } from './full-disk.ts';
 import { inspectRehearsal } from './inspect.ts';
 import type { Rehearsal } from './port.ts';
 import { quieten } from './quieten.ts';
@@ -113,7 +114,9 @@ export function createRehearsal(options: RehearsalOptions): Rehearsal {
     async clone(fence, signal) {
       await fence.assert();
       await destroy(fence.rotation);
-      const method = await makeClone(cloning, fence, signal);
+      const method = await makeClone(cloning, fence, signal).catch(async (error: unknown) => {
+        throw await judgeFullDisk(error, connections);
+      });
       // A template brings our own journal: its lease and its marker are the source's.
       await onClone(fence.rotation, (clone) =>
         clone.session('preparing the clone', (client) =>
@@ -124,6 +127,8 @@ export function createRehearsal(options: RehearsalOptions): Rehearsal {
     },
 
     open: (rotation) => options.openDatabase(urlOf(rotation), user),
+
+    judgeFailure: (rotation, error) => onClone(rotation, (clone) => judgeFullDisk(error, clone)),
 
     quieten: (rotation) => onClone(rotation, quieten),
 
