@@ -16,7 +16,7 @@ export function createCanaryActivities(ports: Ports) {
     /** Stores the canary's model and virtual key under the current keys; returns the port that its provider must use. */
     async installCanary(job: Job): Promise<{ port: number }> {
       const target = ports.target(job.target);
-      return withHeartbeat(async () => {
+      return withHeartbeat(async (signal) => {
         const generations = await generationsOf(target, job);
         const endpoint = await startEchoEndpoint({ host: target.canary.host, port: target.canary.port });
         try {
@@ -25,7 +25,7 @@ export function createCanaryActivities(ports: Ports) {
             endpointUrl: target.canary.url ?? endpoint.url,
           };
           await installCanary({ ...options, masterKey: generations.previous.master });
-          await callCanary({ ...options, endpoint });
+          await callCanary({ ...options, endpoint, signal });
           return { port: endpoint.port };
         } finally {
           await endpoint.close();
@@ -36,11 +36,11 @@ export function createCanaryActivities(ports: Ports) {
     /** Calls the stored model through the proxy with the stored virtual key, and compares what the provider was sent. */
     async verifyCanary(job: Job & { port: number }): Promise<void> {
       const target = ports.target(job.target);
-      await withHeartbeat(async () => {
+      await withHeartbeat(async (signal) => {
         const generations = await generationsOf(target, job);
         const endpoint = await startEchoEndpoint({ host: target.canary.host, port: job.port });
         try {
-          await callCanary({ ...canaryOf(target, job, generations), endpoint });
+          await callCanary({ ...canaryOf(target, job, generations), endpoint, signal });
         } finally {
           await endpoint.close();
         }

@@ -99,9 +99,9 @@ export function createPreflightActivities(ports: Ports) {
     /** Finds every sealed value by opening it. */
     async inventoryDatabase(job: Job): Promise<PlanParts['database']> {
       const target = ports.target(job.target);
-      return withHeartbeat(async (_signal, progress) => {
-        const inventory = await takeInventory(target, job, progress);
-        const findings = await target.database.inspect();
+      return withHeartbeat(async (signal, progress) => {
+        const inventory = await takeInventory(target, job, progress, signal);
+        const findings = await target.database.inspect(signal);
         return {
           ...inventory,
           lastOutage: await target.database.lastOutage(),
@@ -114,10 +114,10 @@ export function createPreflightActivities(ports: Ports) {
     /** The same for a person who asks, with the primary keys of the rows when they are wanted. Takes no lease. */
     async inventoryValues(job: Job & { rows: boolean }): Promise<ValueInventory> {
       const target = ports.target(job.target);
-      return withHeartbeat(async (_signal, progress) => {
+      return withHeartbeat(async (signal, progress) => {
         const list = createRowList();
         const visit: VisitValue = (line, key) => list.add(line, key);
-        const found = await takeInventory(target, job, progress, job.rows ? visit : undefined);
+        const found = await takeInventory(target, job, progress, signal, job.rows ? visit : undefined);
         const { lines, values, rows, columns, skipped } = found;
         const counted = { lines, values, rows, columns, skipped };
         const listed = job.rows ? list.listed : null;
@@ -142,8 +142,15 @@ async function takeInventory(
   target: Target,
   job: Job,
   progress: ReportProgress,
+  signal: AbortSignal,
   visit?: VisitValue,
 ): Promise<Inventory> {
   const current = await currentKeys(target, job);
-  return target.database.inventory(knownKeys(current, target.knownKeys), current.master, progress, visit);
+  return target.database.inventory(
+    knownKeys(current, target.knownKeys),
+    current.master,
+    progress,
+    signal,
+    visit,
+  );
 }

@@ -96,8 +96,9 @@ export async function proveValues(
   { known, to }: Transition,
   swapped: number,
   progress: ReportProgress,
+  signal: AbortSignal,
 ): Promise<{ values: number; unreadable: number }> {
-  const count = await database.count(to, known, progress);
+  const count = await database.count(to, known, progress, signal);
   if (count.underOthers > 0 || (swapped > 0 && count.underExpected === 0)) {
     throw new RotationError(
       failureTypes.countMismatch,

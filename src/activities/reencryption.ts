@@ -19,9 +19,9 @@ export function createReencryptionActivities(ports: Ports) {
     /** What would be rewritten, and its digest. Reads only. */
     async planReencryption(job: ReencryptionJob): Promise<ReencryptionPlan> {
       const target = ports.target(job.target);
-      return withHeartbeat(async (_signal, progress) => {
+      return withHeartbeat(async (signal, progress) => {
         const list = createRowList();
-        const survey = await surveyValues(target, job, progress, (line, key) => {
+        const survey = await surveyValues(target, job, progress, signal, (line, key) => {
           if (line.verdict !== 'repair') return;
           const { table, column, layers, format, marker } = line;
           const label = layers.join(' over ');
@@ -58,8 +58,8 @@ export function createReencryptionActivities(ports: Ports) {
     /** What is left, counted as the plan was. */
     async countRemaining(job: ReencryptionJob): Promise<ReencryptionCounts> {
       const target = ports.target(job.target);
-      return withHeartbeat(async (_signal, progress) => {
-        const { repairs: _, ...counted } = await surveyValues(target, job, progress);
+      return withHeartbeat(async (signal, progress) => {
+        const { repairs: _, ...counted } = await surveyValues(target, job, progress, signal);
         return counted;
       });
     },
@@ -70,10 +70,11 @@ async function surveyValues(
   target: Target,
   job: ReencryptionJob,
   progress: ReportProgress,
-  visit?: Parameters<Target['database']['surveyImprovement']>[2],
+  signal: AbortSignal,
+  visit?: Parameters<Target['database']['surveyImprovement']>[3],
 ): Promise<ImprovementSurvey> {
   const asked = await improvementOf(target, job);
-  const survey = await target.database.surveyImprovement(asked, progress, visit);
+  const survey = await target.database.surveyImprovement(asked, progress, signal, visit);
   const { formats, lines } = survey;
   const opens = formats.legacy + formats.v2 + formats.v3 > 0;
   // A repair would seal with a key that opens nothing here: the files and the database hardly belong together.

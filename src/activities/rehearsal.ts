@@ -53,8 +53,7 @@ export function createRehearsalActivities(ports: Ports) {
           const swapping = performance.now();
           const { values, rows } = await clone.swap(transition, master, fence, progress);
           const swapMs = elapsed(swapping);
-          signal.throwIfAborted();
-          await proveValues(clone, transition, values, progress);
+          await proveValues(clone, transition, values, progress, signal);
           return { values, rows, stageMs: Math.round(swapping - staging), swapMs };
         } catch (error) {
           throw await rehearsal.judgeFailure(job.rotation, error);
@@ -86,7 +85,7 @@ export function createRehearsalActivities(ports: Ports) {
           await proveKeys(spare.proxy, generations, 'pending', signal);
           const { master } = generations.pending;
           await proveModels(spare.proxy, master, job, rehearsal.readyTimeoutMs, signal);
-          await proveCanary(target, spare, job, generations);
+          await proveCanary(target, spare, job, generations, signal);
           await watchOutput(spare, target.timing.observeMs, job.tolerate, signal);
         } catch (error) {
           await spare.stop();

@@ -58,13 +58,14 @@ export async function proveCanary(
   { proxy }: SpareLiteLLM,
   { rotation }: Job,
   generations: KeyGenerations,
+  signal: AbortSignal,
 ): Promise<void> {
   const endpoint = await startEchoEndpoint({ host: target.canary.host, port: target.canary.port });
   try {
     const canary = { proxy, seed: canarySeed(generations), rotation: `rehearsal of ${rotation}` };
     const endpointUrl = target.canary.url ?? endpoint.url;
     await installCanary({ ...canary, endpointUrl, masterKey: generations.pending.master });
-    await callCanary({ ...canary, endpoint });
+    await callCanary({ ...canary, endpoint, signal });
   } finally {
     await endpoint.close();
   }

@@ -37,8 +37,8 @@ export function createVerificationActivities(ports: Ports) {
     async verifyDatabase(job: Job & { swapped: number }): Promise<{ values: number; unreadable: number }> {
       const target = ports.target(job.target);
       const generations = await generationsOf(target, job);
-      return withHeartbeat(async (_signal, progress) => {
-        return proveValues(target.database, transitionOf(target, generations), job.swapped, progress);
+      return withHeartbeat(async (signal, progress) => {
+        return proveValues(target.database, transitionOf(target, generations), job.swapped, progress, signal);
       });
     },
 

@@ -72,11 +72,16 @@ export async function callCanary({
   seed,
   rotation,
   endpoint,
+  signal,
   timeoutMs = loadTimeoutMs,
-}: CanaryOptions & { readonly endpoint: EchoEndpoint; readonly timeoutMs?: number }): Promise<void> {
+}: CanaryOptions & {
+  readonly endpoint: EchoEndpoint;
+  readonly signal: AbortSignal;
+  readonly timeoutMs?: number;
+}): Promise<void> {
   const name = canaryName(rotation);
   endpoint.forget(name);
-  await chatUntilServed(proxy, derive(seed, 'virtual key', rotation), name, timeoutMs);
+  await chatUntilServed(proxy, derive(seed, 'virtual key', rotation), name, timeoutMs, signal);
   const received = endpoint.received(name, derive(seed, 'provider secret', rotation));
   if (received === 'expected') return;
   const found = received === 'nothing' ? 'no call' : 'a call with another secret';
@@ -100,7 +105,13 @@ export async function removeCanary({
   await proxy.deleteModel(masterKey, canaryName(rotation));
 }
 
-async function chatUntilServed(proxy: Proxy, key: Secret, model: string, timeoutMs: number): Promise<void> {
+async function chatUntilServed(
+  proxy: Proxy,
+  key: Secret,
+  model: string,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     try {
@@ -109,7 +120,7 @@ async function chatUntilServed(proxy: Proxy, key: Secret, model: string, timeout
       if (!(error instanceof RotationError) || error.type !== failureTypes.proxyFailed) throw error;
       if (Date.now() >= deadline) throw isUnserved(error) ? unserved(proxy, model, error) : error;
     }
-    await pause(Math.min(1_000, timeoutMs));
+    await pause(Math.min(1_000, timeoutMs), undefined, { signal });
   }
 }
 

@@ -143,19 +143,21 @@ export interface RotationDatabase {
    */
   fence(rotation: string, attemptAt?: number): Promise<Fence>;
   releaseLease(fence: Fence): Promise<void>;
-  /** Privileges, tables without a primary key that hold sealed values, disk and connection limits. Reads only. */
-  inspect(): Promise<readonly Finding[]>;
+  /** Privileges, triggers, connection limits. Reads only. This and the surveys below end at once when `signal` aborts. */
+  inspect(signal?: AbortSignal): Promise<readonly Finding[]>;
   /** Classifies every sealed value. Reads only, in one snapshot. `visit` is told of each, with its row's key. */
   inventory(
     known: readonly NamedKey[],
     masterKey: Secret,
     progress: ReportProgress,
+    signal: AbortSignal,
     visit?: VisitValue,
   ): Promise<Inventory>;
   /** Counts what `improve` would rewrite. Reads only, in one snapshot. `visit` is told of each value, with its row's key. */
   surveyImprovement(
     asked: Improvement,
     progress: ReportProgress,
+    signal: AbortSignal,
     visit?: (
       line: ReencryptedValues,
       key: readonly { readonly name: string; readonly value: string }[],
@@ -199,7 +201,12 @@ export interface RotationDatabase {
   /** The parts of the last outage, from the evidence; null where there is none. */
   lastOutage(): Promise<MeasuredOutage | null>;
   /** Counts the values under `expected` and under `others`. Reads only. */
-  count(expected: NamedKey, others: readonly NamedKey[], progress: ReportProgress): Promise<SealCount>;
+  count(
+    expected: NamedKey,
+    others: readonly NamedKey[],
+    progress: ReportProgress,
+    signal: AbortSignal,
+  ): Promise<SealCount>;
   /** Drops the staged values and before-images of the rotation. `side` guards against dropping what is still needed. */
   dropStaged(fence: Fence, side: 'previous' | 'pending'): Promise<void>;
   /** Sessions of LiteLLM's own database role that are not ours: proof that nothing can write with the previous key. */

@@ -57,14 +57,14 @@ export function createRotationDatabase(options: RotationDatabaseOptions): Rotati
       };
     },
     releaseLease: (fence) => write('releasing the lease', (client) => releaseLease(client, fence)),
-    inspect: () =>
-      connections.transaction('inspecting the database', 'snapshot', (client) =>
+    inspect: (signal) =>
+      connections.survey('inspecting the database', signal, (client) =>
         inspect(client, connections, options),
       ),
-    inventory: (known, masterKey, progress, visit) =>
-      inventory(connections, known, masterKey, progress, extraSkipped, visit),
-    surveyImprovement: (asked, progress, visit) =>
-      surveyImprovement(connections, asked, progress, extraSkipped, visit),
+    inventory: (known, masterKey, progress, signal, visit) =>
+      inventory(connections, known, masterKey, progress, signal, extraSkipped, visit),
+    surveyImprovement: (asked, progress, signal, visit) =>
+      surveyImprovement(connections, asked, progress, signal, extraSkipped, visit),
     improve: (asked, fence, progress, signal) =>
       improve(connections, asked, fence, progress, signal, options),
     stage: async (transition, fence, progress, signal) =>
@@ -81,7 +81,8 @@ export function createRotationDatabase(options: RotationDatabaseOptions): Rotati
       connections.session('reading the last evidence', async (client) =>
         (await hasJournal(client)) ? readLastOutage(client) : null,
       ),
-    count: (expected, others, progress) => count(connections, expected, others, progress, extraSkipped),
+    count: (expected, others, progress, signal) =>
+      count(connections, expected, others, progress, signal, extraSkipped),
     dropStaged: (fence, side) =>
       write('dropping the staged values', (client) => dropStaged(client, fence, side)),
     proxySessions: () =>

@@ -18,7 +18,12 @@ afterAll(() => postgres.stop());
 const inventory = async (): Promise<{ values: number; shapes: Set<string>; tables: Set<string> }> => {
   const database = createRotationDatabase({ connectionString: new Secret(postgres.url('filled')) });
   const known = [{ label: 'salt key', key: new Secret(benchKeys.from) }];
-  const { values, lines } = await database.inventory(known, new Secret('sk-none'), () => undefined);
+  const { values, lines } = await database.inventory(
+    known,
+    new Secret('sk-none'),
+    () => undefined,
+    new AbortController().signal,
+  );
   await database.close();
   return {
     values,

@@ -15,6 +15,7 @@ import type { NewVirtualKey } from '../../src/litellm/proxy-port.ts';
 import { createProxy } from '../../src/litellm/proxy.ts';
 import type { SealedShape } from '../../src/litellm/sealed-value.ts';
 import { Secret } from '../../src/rotation/secret.ts';
+import { never } from '../reencryption/database.ts';
 
 const rotation = 'rotation-of-the-test';
 const name = canaryName(rotation);
@@ -92,12 +93,12 @@ async function rows(): Promise<string> {
 
 test('shows that LiteLLM opens what it stored and sends it to the provider', async () => {
   await installCanary({ ...canary(), masterKey: master, endpointUrl: endpoint.url });
-  await callCanary({ ...canary(), endpoint });
+  await callCanary({ ...canary(), endpoint, signal: never });
 });
 
 test('reaches the provider each time, though LiteLLM has the answer in its cache', async () => {
-  await callCanary({ ...canary(), endpoint });
-  await callCanary({ ...canary(), endpoint });
+  await callCanary({ ...canary(), endpoint, signal: never });
+  await callCanary({ ...canary(), endpoint, signal: never });
 });
 
 test('is installed once, however often and by whomever', async () => {
@@ -125,7 +126,7 @@ test('points at the endpoint of the attempt that is running, after one that died
   await endpoint.close();
   endpoint = await startEchoEndpoint({ host: '127.0.0.1', port: 0 });
   await installCanary({ ...canary(), masterKey: master, endpointUrl: endpoint.url });
-  await callCanary({ ...canary(), endpoint });
+  await callCanary({ ...canary(), endpoint, signal: never });
 });
 
 test('takes away the model that an earlier rotation left behind, and nothing of a user', async () => {
@@ -142,7 +143,9 @@ test('takes away the model that an earlier rotation left behind, and nothing of 
 
 test('does not pass on what an earlier call brought', async () => {
   const other = await startEchoEndpoint({ host: '127.0.0.1', port: 0 });
-  await expect(callCanary({ ...canary(), endpoint: other, timeoutMs: 0 })).rejects.toMatchObject({
+  await expect(
+    callCanary({ ...canary(), endpoint: other, signal: never, timeoutMs: 0 }),
+  ).rejects.toMatchObject({
     type: 'WrongKey',
     message: expect.stringContaining('got no call'),
   });
@@ -154,10 +157,13 @@ test('fails when LiteLLM opens none of the stored values, though it says that it
   await start({ masterKey: master, saltKey: generateKey() });
   expect(await proxy().readiness()).toMatchObject({ ready: true });
   expect(await proxy().tryKey(master)).toBe('accepted');
-  await expect(callCanary({ ...canary(), endpoint, timeoutMs: 3_000 })).rejects.toMatchObject({
+  await expect(callCanary({ ...canary(), endpoint, signal: never, timeoutMs: 3_000 })).rejects.toMatchObject({
     type: 'WrongKey',
     message: expect.stringContaining('does not serve the stored model (400)'),
   });
+  const cancelled = AbortSignal.timeout(100);
+  // Well before the minute that a replica may take to load a model.
+  await expect(callCanary({ ...canary(), endpoint, signal: cancelled })).rejects.toThrow('aborted');
   // It serves before it has loaded its models.
   await expect.poll(decryptionErrors, { timeout: 45_000 }).toBeGreaterThan(0);
 });
@@ -165,7 +171,7 @@ test('fails when LiteLLM opens none of the stored values, though it says that it
 test('works again under the salt key that sealed it, and a new master key', async () => {
   await litellm.stop();
   await start({ masterKey: nextMaster, saltKey: salt });
-  await callCanary({ ...canary(), endpoint });
+  await callCanary({ ...canary(), endpoint, signal: never });
   expect(await decryptionErrors()).toBe(0);
 });
 
@@ -177,7 +183,7 @@ test('fails when LiteLLM does not open the credential alone, and sends its ciphe
   await litellm.stop();
   await storeCredential(stray);
   await start({ masterKey: nextMaster, saltKey: salt });
-  await expect(callCanary({ ...canary(), endpoint })).rejects.toMatchObject({
+  await expect(callCanary({ ...canary(), endpoint, signal: never })).rejects.toMatchObject({
     type: 'WrongKey',
     message: expect.stringContaining('a call with another secret'),
   });
@@ -188,7 +194,7 @@ test('fails when LiteLLM does not open the credential alone, and sends its ciphe
 test('leaves models and virtual keys as they were when it is removed, under the new master key', async () => {
   await removeCanary({ ...canary(), masterKey: nextMaster });
   expect(await rows()).toBe(before);
-  await expect(callCanary({ ...canary(), endpoint, timeoutMs: 0 })).rejects.toMatchObject({
+  await expect(callCanary({ ...canary(), endpoint, signal: never, timeoutMs: 0 })).rejects.toMatchObject({
     type: 'WrongKey',
   });
   expect(await proxy().models(nextMaster)).toEqual(['model-of-a-user']);

@@ -29,9 +29,10 @@ const { run } = lab;
 const stage = () => database.stage(transition, fence, silent, never);
 const swap = () => database.swap(transition, masterKey, fence, silent);
 const restore = () => database.restore(transition, masterKey, fence, silent);
-const underPending = async () => (await database.count(previous, [pending], silent)).underOthers;
+const underPending = async () => (await database.count(previous, [pending], silent, never)).underOthers;
 
-const underPrevious = async () => (await database.count(pending, [previous, beforeSalt], silent)).underOthers;
+const underPrevious = async () =>
+  (await database.count(pending, [previous, beforeSalt], silent, never)).underOthers;
 const assertion = async () =>
   (await run('select assertion_b64 from "LiteLLM_SSOIdentityAssertion"'))['assertion_b64'] ?? '';
 

@@ -27,7 +27,8 @@ beforeEach(async () => {
 });
 
 const { run } = lab;
-const underOthers = async () => (await database.count(pending, [previous, beforeSalt], silent)).underOthers;
+const underOthers = async () =>
+  (await database.count(pending, [previous, beforeSalt], silent, never)).underOthers;
 
 async function thereAndBack(): Promise<void> {
   const before = await dump(lab.client);
@@ -114,7 +115,7 @@ describe('a nondeterministic collation, under which Postgres matches no pattern'
 
   test('ids that clients hold are counted in such a column', async () => {
     await run('alter table "LiteLLM_SpendLogs" alter request_id type text collate folded');
-    const { lines } = await database.inventory([previous], masterKey.from, silent);
+    const { lines } = await database.inventory([previous], masterKey.from, silent, never);
     expect(lines).toContainEqual(expect.objectContaining({ table: 'LiteLLM_SpendLogs', values: 1 }));
   });
 

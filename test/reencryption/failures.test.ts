@@ -23,6 +23,7 @@ import {
   sealed,
   silent,
   transition,
+  upgrade,
   v2,
 } from './database.ts';
 import { useTestDatabase } from './database-hooks.ts';
@@ -290,7 +291,7 @@ describe('kill -9 of the process that swaps', () => {
     const token = await next.fence('r-1'); // waits for what is left of the killed session
     const { side } = await next.observe('r-1');
     const [mine, other] = side === 'pending' ? [pending, previous] : [previous, pending];
-    const count = await next.count(mine, [other], silent);
+    const count = await next.count(mine, [other], silent, never);
     expect(count.underOthers).toBe(0);
     expect(await next.swap(transition, masterKey, token, silent)).toMatchObject({ values: 16143 });
   });
@@ -429,6 +430,38 @@ test('a policy that would hide rows since preflight is a refusal, and not a row 
 });
 
 describe('an abort signal', () => {
+  test.each([
+    ['inspect', (view, signal) => view.inspect(signal)],
+    ['inventory', (view, signal) => view.inventory([previous], masterKey.from, silent, signal)],
+    ['count', (view, signal) => view.count(previous, [], silent, signal)],
+    ['surveyImprovement', (view, signal) => view.surveyImprovement(upgrade, silent, signal)],
+  ] satisfies [string, (view: RotationDatabase, signal: AbortSignal) => Promise<unknown>][])(
+    'ends %s in the middle of a statement, on the server, too',
+    async (_, survey) => {
+      await begin(database);
+      const holder = new Client({ connectionString: lab.url });
+      await holder.connect();
+      await holder.query('begin; lock table "LiteLLM_ProxyModelTable" in access exclusive mode');
+      const waiting = async () =>
+        (
+          await lab.run(
+            `select count(*) from pg_stat_activity where datname = current_database() and application_name = 'litellm-rotate' and wait_event_type = 'Lock'`,
+          )
+        ).count;
+      const controller = new AbortController();
+      const view = lab.rotationDatabase({ lockTimeoutMs: 600_000 });
+      const surveyed = survey(view, controller.signal).catch((error: unknown) => error);
+      try {
+        await expect.poll(waiting).toBe('1');
+        controller.abort();
+        await expect.poll(waiting).toBe('0');
+        expect(await surveyed).toBeInstanceOf(Error);
+      } finally {
+        await holder.end();
+      }
+    },
+  );
+
   test('ends stage between two batches, and what was staged stays', async () => {
     await fill(4000);
     const fence = await begin(database);

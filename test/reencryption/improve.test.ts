@@ -47,7 +47,7 @@ async function paramsOf(id: string): Promise<Record<string, string>> {
   return rows[0]?.params ?? {};
 }
 const formatOf = (text: string | undefined, key = previous) => cipherOf(key).open(text ?? '')?.format;
-const survey = (improvement = asked) => database.surveyImprovement(improvement, silent);
+const survey = (improvement = asked) => database.surveyImprovement(improvement, silent, never);
 const sorted = (found: readonly { label: string; plaintext: string }[]) =>
   found.map(({ label, plaintext }) => `${label}: ${plaintext}`).sort();
 /** The plaintexts under known keys but the innermost of what is sealed twice. */
@@ -351,7 +351,7 @@ describe('a repair', () => {
 
   test('is planned with the keys of each layer, its rows, and a digest that any change to those values changes', async () => {
     const rows: string[] = [];
-    const found = await database.surveyImprovement(repairing, silent, (line, key) =>
+    const found = await database.surveyImprovement(repairing, silent, never, (line, key) =>
       rows.push(`${line.table} ${key.map(({ name, value }) => `${name}=${value}`).join()}`),
     );
     expect(found.lines).toEqual([

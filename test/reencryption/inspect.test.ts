@@ -2,7 +2,7 @@ import { Client, escapeIdentifier } from 'pg';
 import { beforeAll, expect, test } from 'vitest';
 import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
 import { Secret } from '../../src/rotation/secret.ts';
-import { beforeSalt, masterKey, previous, sealed, silent } from './database.ts';
+import { beforeSalt, masterKey, never, previous, sealed, silent } from './database.ts';
 import { useTestDatabase } from './database-hooks.ts';
 
 const lab = useTestDatabase();
@@ -173,7 +173,7 @@ test('an inventory names what is skipped, what is sealed twice, unreadable, or k
   ]);
   const { lines, values, rows, columns, skipped } = await lab
     .rotationDatabase({ extraSkippedTables: ['LiteLLM_Config'] })
-    .inventory([previous, beforeSalt], masterKey.from, silent);
+    .inventory([previous, beforeSalt], masterKey.from, silent, never);
   const remarks = lines
     .filter(({ remark }) => remark !== '')
     .map(({ table, key, remark, values: n }) => [table, key, remark, n]);
@@ -197,7 +197,7 @@ test('a request log in partitions is as large as they are, and told as skipped, 
     create table "LiteLLM_SpendLogs" (request_id text, at date, note text, primary key (request_id, at)) partition by range (at);
     create table "LiteLLM_SpendLogs_p20260101" partition of "LiteLLM_SpendLogs" for values from ('2026-01-01') to ('2026-01-02');
     insert into "LiteLLM_SpendLogs" select i, '2026-01-01', repeat('x', 400) from generate_series(1, 1000) i`);
-  const { skipped } = await lab.rotationDatabase().inventory([previous], masterKey.from, silent);
+  const { skipped } = await lab.rotationDatabase().inventory([previous], masterKey.from, silent, never);
   const log = skipped.find(({ table }) => table === 'LiteLLM_SpendLogs');
   expect(log?.rows).toBeGreaterThan(500);
   expect(log?.rows).toBeLessThan(2000);

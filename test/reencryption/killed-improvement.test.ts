@@ -35,7 +35,7 @@ test('kill -9 in the middle of a batch keeps the batches before it, and the next
   await fillModels(lab.client, 300);
   const database = lab.rotationDatabase({ backOff: false });
   const [texts, untouched] = [await said(), await models()];
-  const before = await database.surveyImprovement(upgrade, silent);
+  const before = await database.surveyImprovement(upgrade, silent, never);
   await lab.client.query(gate('filled-200'));
   const { token } = await begin(database);
   const child = execa(process.execPath, [new URL('./improving-child.ts', import.meta.url).pathname], {
@@ -49,7 +49,7 @@ test('kill -9 in the middle of a batch keeps the batches before it, and the next
   child.kill('SIGKILL');
   expect(await child).toMatchObject({ signal: 'SIGKILL' });
 
-  const left = await database.surveyImprovement(upgrade, silent);
+  const left = await database.surveyImprovement(upgrade, silent, never);
   expect(left.values).toBeGreaterThan(0);
   expect(left.values).toBeLessThan(before.values);
   const halfway = await models();
@@ -61,7 +61,7 @@ test('kill -9 in the middle of a batch keeps the batches before it, and the next
   await lab.client.query('select pg_advisory_unlock(4713)');
   const report = await database.improve(upgrade, fence, silent, never);
   expect(report).toMatchObject({ upgraded: left.values, repaired: 0, missed: 0 });
-  expect(await database.surveyImprovement(upgrade, silent)).toMatchObject({
+  expect(await database.surveyImprovement(upgrade, silent, never)).toMatchObject({
     values: 0,
     formats: { legacy: 0, v2: before.formats.legacy + before.formats.v2 },
     leftAlone: before.leftAlone,

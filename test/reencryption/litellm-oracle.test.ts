@@ -60,7 +60,7 @@ test('every value that LiteLLM stored is found, and ours leaves none behind', as
     expect(stored.some((line) => line.includes(plaintext))).toBe(true);
   }
   const fence = await begin(database);
-  const inventory = await database.inventory([from], master.from, silent);
+  const inventory = await database.inventory([from], master.from, silent, never);
   expect(inventory.lines.filter(({ remark }) => remark === 'unreadable')).toEqual([]);
   expect(inventory.findings).toEqual([]);
   await database.stage(transition, fence, silent, never);
@@ -80,7 +80,7 @@ test('every value that LiteLLM stored is found, and ours leaves none behind', as
     clientIds.reduce((sum, { values }) => sum + values, 0),
   );
   expect(after.filter((line) => line.startsWith(`${to.label}:`))).toHaveLength(inventory.values);
-  expect(await database.count(to, [from], silent)).toEqual({
+  expect(await database.count(to, [from], silent, never)).toEqual({
     underExpected: inventory.values,
     underOthers: 0,
     unreadable: 0,
@@ -116,7 +116,7 @@ test('a copy upgraded in place to v2 is to LiteLLM the same: its re-encryption o
     const fence = await begin(upgraded);
     const report = await upgraded.improve(asked, fence, silent, never);
     expect(report.upgraded).toBeGreaterThan(50);
-    const left = await upgraded.surveyImprovement(asked, silent);
+    const left = await upgraded.surveyImprovement(asked, silent, never);
     expect(left).toMatchObject({ values: 0, formats: { legacy: 0 } });
     await upgraded.releaseLease(fence);
   } finally {
@@ -149,7 +149,7 @@ test('LiteLLM itself serves with the new keys, and a restore brings every row ba
 
   const fence = await database.fence('r-1');
   await database.restore(transition, master, fence, silent);
-  expect(await database.count(from, [to], silent)).toMatchObject({ underOthers: 0, unreadable: 0 });
+  expect(await database.count(from, [to], silent, never)).toMatchObject({ underOthers: 0, unreadable: 0 });
   const after = await withClient(url, (client) => dump(client));
   const sealing = [
     'LiteLLM_ProxyModelTable',

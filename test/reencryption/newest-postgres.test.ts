@@ -36,7 +36,7 @@ describe('a rotation on Postgres 18', () => {
       values: 143,
       lateValues: 0,
     });
-    expect(await database.count(pending, known, silent)).toEqual({
+    expect(await database.count(pending, known, silent, never)).toEqual({
       underExpected: 143,
       underOthers: 0,
       unreadable: 1,
@@ -49,7 +49,7 @@ describe('a rotation on Postgres 18', () => {
     await lab.client.query(derived);
     const before = await dump(lab.client);
     const database = lab.rotationDatabase();
-    const { values, lines } = await database.inventory(known, masterKey.from, silent);
+    const { values, lines } = await database.inventory(known, masterKey.from, silent, never);
     expect(values).toBe(143);
     expect(lines.filter(({ column }) => column === 'api_key')).toEqual([]);
     const fence = await begin(database);
@@ -57,7 +57,7 @@ describe('a rotation on Postgres 18', () => {
     await database.swap(transition, masterKey, fence, silent);
     const ofCred = `select api_key from "LiteLLM_CredentialsTable" where credential_id = 'c-1'`;
     expect(opened((await one(ofCred))['api_key'] ?? '', pending)).toBe('PLAIN-cred');
-    expect(await database.count(pending, known, silent)).toMatchObject({
+    expect(await database.count(pending, known, silent, never)).toMatchObject({
       underExpected: 143,
       underOthers: 0,
     });

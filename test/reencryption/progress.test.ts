@@ -6,7 +6,7 @@ import { createReencryptionActivities } from '../../src/activities/reencryption.
 import type { Ports, Target } from '../../src/activities/ports.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 import type { StepProgress } from '../../src/rotation/step-progress.ts';
-import { begin, fillModels, previous, silent, upgrade } from './database.ts';
+import { begin, fillModels, never, previous, silent, upgrade } from './database.ts';
 import { useTestDatabase } from './database-hooks.ts';
 
 const lab = useTestDatabase();
@@ -54,7 +54,7 @@ test('of a re-encryption in place, the next attempt counts on from where the las
     target: () => target,
   } as unknown as Ports);
   const asked = { target: 'prod', rotation: 'r-1', upgradeFormat: 'v2', repairSealedTwice: false } as const;
-  const { values: expected } = await database.surveyImprovement(upgrade, silent);
+  const { values: expected } = await database.surveyImprovement(upgrade, silent, never);
   const reencrypt = () => activities.reencryptValues({ ...asked, expected });
 
   const first = attempt();

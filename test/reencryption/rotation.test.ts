@@ -54,7 +54,7 @@ describe('a rotation', () => {
       new Set(['a key stays', 'response id']),
     );
     expect(report).toEqual({ values: 143, rows: 57, lateValues: 0, tokenRow: 'none' });
-    expect(await database.count(pending, known, silent)).toEqual({
+    expect(await database.count(pending, known, silent, never)).toEqual({
       underExpected: 143,
       underOthers: 0,
       unreadable: 1,
@@ -64,7 +64,7 @@ describe('a rotation', () => {
 
   test('keeps format and marker of each value', async () => {
     const shapes = async (): Promise<string[]> =>
-      (await database.inventory([...known, pending], masterKey.from, silent)).lines
+      (await database.inventory([...known, pending], masterKey.from, silent, never)).lines
         .filter(({ remark }) => remark === '' || remark === 'sealed twice')
         .flatMap(({ table, column, format, marker, remark, values }) =>
           Array.from({ length: values }, () => [table, column, format, marker, remark].join(' ')),
@@ -124,7 +124,7 @@ describe('a rotation', () => {
       values: 143,
       lateValues: 143,
     });
-    expect(await database.count(pending, known, silent)).toMatchObject({
+    expect(await database.count(pending, known, silent, never)).toMatchObject({
       underOthers: 0,
       underExpected: 143,
     });
@@ -150,7 +150,7 @@ describe('a rotation', () => {
     await expect(database.swap(transition, masterKey, fence, silent)).rejects.toMatchObject({
       type: 'Refused',
     });
-    const { findings } = await database.inventory(known, masterKey.from, silent);
+    const { findings } = await database.inventory(known, masterKey.from, silent, never);
     expect(findings).toMatchObject([
       { severity: 'blocking', code: 'table-without-key', where: 'table NoKey' },
     ]);
@@ -208,7 +208,10 @@ describe('a rotation', () => {
       values: 3143,
       lateValues: 0,
     });
-    expect(await small.count(pending, known, silent)).toMatchObject({ underExpected: 3143, underOthers: 0 });
+    expect(await small.count(pending, known, silent, never)).toMatchObject({
+      underExpected: 3143,
+      underOthers: 0,
+    });
   });
 
   test('keeps to the throttle', async () => {
@@ -304,7 +307,7 @@ describe("the master key's row", () => {
       );
       const before = await dump(test1.client);
       const fence = await begin(database);
-      expect((await database.inventory(known, masterKey.from, silent)).tokenRow).toBe(form);
+      expect((await database.inventory(known, masterKey.from, silent, never)).tokenRow).toBe(form);
       await database.stage(transition, fence, silent, never);
       expect((await database.swap(transition, masterKey, fence, silent)).tokenRow).toBe(form);
       const row = await one(

@@ -105,7 +105,7 @@ test('stage and swap carry over every value of rows that move while they are rea
   database = lab.rotationDatabase({ throttleValuesPerSecond: 3_000, backOff: false });
   const { values } = await whileRowsMove(database.stage(transition, fence, silent, never));
   expect(await database.swap(transition, masterKey, fence, silent)).toMatchObject({ values });
-  expect(await database.count(pending, [previous, beforeSalt], silent)).toMatchObject({
+  expect(await database.count(pending, [previous, beforeSalt], silent, never)).toMatchObject({
     underExpected: values,
     underOthers: 0,
   });
@@ -121,7 +121,7 @@ test('a re-encryption in place finds rows that move from where it is yet to look
   );
   const last = rows.map(({ id }) => id);
   database = lab.rotationDatabase({ throttleValuesPerSecond: 1_000, backOff: false });
-  const { values } = await database.surveyImprovement(upgrade, silent);
+  const { values } = await database.surveyImprovement(upgrade, silent, never);
   let moving: Promise<unknown> | undefined;
   const report = await database.improve(
     upgrade,
@@ -142,5 +142,5 @@ test('a re-encryption in place finds rows that move from where it is yet to look
   );
   expect(rowCount).toBeGreaterThan(0);
   expect(report).toMatchObject({ upgraded: values, missed: 0 });
-  expect(await database.surveyImprovement(upgrade, silent)).toMatchObject({ values: 0 });
+  expect(await database.surveyImprovement(upgrade, silent, never)).toMatchObject({ values: 0 });
 });

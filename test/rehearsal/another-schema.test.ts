@@ -27,7 +27,7 @@ test.for(['dump', 'template'] as const)(
 
     const clone = rehearsal.open('r1');
     await begin(clone);
-    const { values } = await clone.inventory([previous, beforeSalt], new Secret('sk-none'), silent);
+    const { values } = await clone.inventory([previous, beforeSalt], new Secret('sk-none'), silent, never);
     expect(values).toBe(143);
     await clone.close();
     await withClient(lab.server.url('litellm_rotate_rehearsal_r1'), async (client) => {

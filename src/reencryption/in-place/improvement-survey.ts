@@ -8,17 +8,18 @@ import { pages, selectCandidates, withRows } from '../postgres/scan.ts';
 import { visitCells } from '../postgres/row-cells.ts';
 import { createImprover, type Judged, type Verdict } from './improver.ts';
 
-type Visit = Parameters<RotationDatabase['surveyImprovement']>[2];
+type Visit = Parameters<RotationDatabase['surveyImprovement']>[3];
 
 /** Judges every sealed value of the searched tables, in one snapshot. Reads only. */
 export function surveyImprovement(
   connections: Connections,
   asked: Improvement,
   progress: ReportProgress,
+  signal: AbortSignal,
   extraSkippedTables: readonly string[] = [],
   visit?: Visit,
 ): Promise<ImprovementSurvey> {
-  return connections.transaction('looking for values to re-encrypt', 'snapshot', async (client) => {
+  return connections.survey('looking for values to re-encrypt', signal, async (client) => {
     const improver = createImprover(asked);
     const tally = createTally(visit);
     const catalog = await readCatalog(client, connections.schema, extraSkippedTables);

@@ -28,6 +28,12 @@ export interface Connections {
   session<T>(doing: string, use: (client: ClientBase) => Promise<T>): Promise<T>;
   /** Lends a session within a transaction, committed when `use` resolves and rolled back when it rejects. */
   transaction<T>(doing: string, mode: TransactionMode, use: (client: ClientBase) => Promise<T>): Promise<T>;
+  /** Lends a session that reads in one snapshot. When the signal aborts, Postgres ends it in the middle of whatever it does. */
+  survey<T>(
+    doing: string,
+    signal: AbortSignal | undefined,
+    use: (client: ClientBase) => Promise<T>,
+  ): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -36,6 +42,8 @@ export const transactionModes = {
   snapshot: 'begin isolation level repeatable read read only',
 } as const;
 export type TransactionMode = keyof typeof transactionModes;
+
+const endSession = 'select pg_terminate_backend($1)';
 
 export function openConnections(options: ConnectionOptions): Connections {
   const { connectionString, lockTimeoutMs = 10_000, statementTimeoutMs = 600_000 } = options;
@@ -81,6 +89,23 @@ export function openConnections(options: ConnectionOptions): Connections {
     }
   }
 
+  /** Not by cancelling its statement: that is lost when it comes between two of them. */
+  async function endedBy<T>(signal: AbortSignal, client: ClientBase, use: () => Promise<T>): Promise<T> {
+    const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+    const end = () => {
+      const ended = session('ending a session', (other) => other.query(endSession, [rows[0]?.pid]));
+      // One that could not be ended is waited for.
+      ended.catch(() => undefined);
+    };
+    signal.addEventListener('abort', end, { once: true });
+    try {
+      signal.throwIfAborted();
+      return await use();
+    } finally {
+      signal.removeEventListener('abort', end);
+    }
+  }
+
   return {
     description: target.description,
     schema,
@@ -88,6 +113,11 @@ export function openConnections(options: ConnectionOptions): Connections {
     session,
     transaction: (doing, mode, use) =>
       session(doing, (client) => inTransaction(client, mode, () => use(client))),
+    survey: (doing, signal, use) =>
+      session(doing, (client) => {
+        const read = () => inTransaction(client, 'snapshot', () => use(client));
+        return signal === undefined ? read() : endedBy(signal, client, read);
+      }),
     close: () => (closing ??= pool.end()),
   };
 }

@@ -47,9 +47,10 @@ export function count(
   expected: NamedKey,
   others: readonly NamedKey[],
   progress: ReportProgress,
+  signal: AbortSignal,
   extraSkippedTables: readonly string[] = [],
 ): Promise<SealCount> {
-  return connections.transaction('counting the sealed values', 'snapshot', async (client) =>
+  return connections.survey('counting the sealed values', signal, async (client) =>
     countSealed(
       client,
       searched(await readCatalog(client, connections.schema, extraSkippedTables)),

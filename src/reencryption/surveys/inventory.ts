@@ -20,10 +20,11 @@ export function inventory(
   known: readonly NamedKey[],
   masterKey: Secret,
   progress: ReportProgress,
+  signal: AbortSignal,
   extraSkippedTables: readonly string[] = [],
   visit?: VisitValue,
 ): Promise<Inventory> {
-  return connections.transaction('classifying the sealed values', 'snapshot', async (client) => {
+  return connections.survey('classifying the sealed values', signal, async (client) => {
     const beganAt = performance.now();
     const classify = createClassifier(known);
     const catalog = await readCatalog(client, connections.schema, extraSkippedTables);
