@@ -43,7 +43,7 @@ export interface Rehearsal {
   open(rotation: string): RotationDatabase;
   /** What work on the clone failed with, as it is to be told: `Refused` where the disk is full. */
   judgeFailure(rotation: string, error: unknown): Promise<unknown>;
-  /** Takes the stored settings from the clone by which LiteLLM would reach out: caches, callbacks, alerts, exports. */
+  /** Takes the stored settings from the clone by which LiteLLM would reach out: caches, key managers, callbacks, alerts, exports. */
   quieten(rotation: string): Promise<void>;
   /** Starts LiteLLM on the clone with these keys, after what an earlier attempt has left running is ended. Does not wait until it is ready. */
   boot(rotation: string, keys: KeyPair, signal: AbortSignal): Promise<SpareLiteLLM>;

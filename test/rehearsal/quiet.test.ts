@@ -20,7 +20,7 @@ afterAll(stopAll);
 /** Twice the time after which LiteLLM looks at its database again, and some more. */
 const watchedMs = 8_000;
 
-test('a spare LiteLLM asks no provider for its models, and nobody for headers, though the target is set to', async () => {
+test('a spare LiteLLM asks no provider for its models, no key manager, and nobody for headers, though the target is set to', async () => {
   const asked: string[] = [];
   const outside = createServer(({ url }, response) => {
     asked.push(url ?? '');
@@ -36,11 +36,16 @@ test('a spare LiteLLM asks no provider for its models, and nobody for headers, t
     const params = {
       model: seal('openai/of-a-user'),
       api_base: seal(outsideUrl),
-      api_key: seal('sk-provider'),
+      api_key: seal('os.environ/IN_THE_KEY_MANAGER'),
     };
     await client.query(
       `insert into "LiteLLM_ProxyModelTable" (model_id, model_name, litellm_params, model_info, created_by, updated_by) values ('m', 'of-a-user', $1, '{"id": "m"}', 'me', 'me')`,
       [JSON.stringify(params)],
+    );
+    // Without a licence LiteLLM refuses it, and asks it nevertheless.
+    await client.query(
+      `insert into "LiteLLM_ConfigOverrides" (config_type, config_value, updated_at) values ('cyberark', $1, now())`,
+      [JSON.stringify({ cyberark_api_base: seal(outsideUrl), cyberark_api_key: seal('of-the-service') })],
     );
     await client.query(
       `insert into "LiteLLM_Config" (param_name, param_value) values
