@@ -3,6 +3,7 @@ import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Finding } from '../rotation/finding.ts';
 import { takeFence, withHeartbeat } from './context.ts';
 import { generationsOf, secretsOf, transitionOf } from './generations.ts';
+import { lookAtProxies } from './keys-in-force.ts';
 import type { Job, Ports, Target } from './ports.ts';
 import { proveKeys, proveModels, proveValues, type SeenModels } from './proofs.ts';
 import { proveCanary, proveOnClone, untilReady, watchOutput, withOutput } from './spare-proofs.ts';
@@ -20,15 +21,17 @@ export function createRehearsalActivities(ports: Ports) {
       );
     },
 
-    /** Makes the clone anew. */
-    async cloneDatabase(job: Job): Promise<{ clone: CloneMethod; ms: number }> {
+    /** Makes the clone anew. `seen`: what the proxy serves right before it, as far as it answers as it should. */
+    async cloneDatabase(job: Job): Promise<{ clone: CloneMethod; ms: number; seen: SeenModels | null }> {
       const target = ports.target(job.target);
       return withHeartbeat(async (signal) => {
+        const { previous } = await generationsOf(target, job);
+        const { seen, findings } = await lookAtProxies(target.proxies, previous.master);
         const fence = await takeFence(target.database, job.rotation);
         const rehearsal = rehearsalOf(target);
         const since = performance.now();
         const clone = await rehearsal.clone(fence, signal);
-        return { clone, ms: elapsed(since) };
+        return { clone, ms: elapsed(since), seen: findings.length === 0 ? seen : null };
       });
     },
 

@@ -22,7 +22,11 @@ export async function rehearse(
 ): Promise<Rehearsed> {
   const around = <T>(call: () => Promise<T>) => pausing.around(call);
   steps.add(back.clone);
-  const { clone, ms: cloneMs } = await progress.run(
+  const {
+    clone,
+    ms: cloneMs,
+    seen,
+  } = await progress.run(
     values.cloneDatabase,
     job,
     'Clone the database for the rehearsal',
@@ -37,7 +41,8 @@ export async function rehearse(
       `${done.values} values in ${done.rows} rows, stage ${seconds(done.stageMs)}, swap ${seconds(done.swapMs)}`,
     around,
   );
-  const { models, modelsDigest } = plan.proxy;
+  // Preflight may be days ago, as a pause may last, and people store and delete models meanwhile.
+  const { models, modelsDigest } = seen ?? plan.proxy;
   const proved = await progress.run(
     service.proveClone,
     { ...job, models, modelsDigest, tolerate: plan.service.decryptionErrors > 0 },

@@ -109,7 +109,7 @@ export function createFakeActivities(
     inspectRehearsal: async () => ({ description: 'a clone', findings: [] }),
     cloneDatabase: async () => {
       state.clone = true;
-      return { clone: 'dump', ms: 100 };
+      return { clone: 'dump', ms: 100, seen: null };
     },
     rotateClone: async () => ({ values: 3, rows: 2, stageMs: 200, swapMs: 300 }),
     proveClone: async () => ({ startMs: 4000, stopMs: 500 }),

@@ -868,6 +868,22 @@ describe.concurrent('a rehearsal', () => {
   });
 
   test.for([
+    ['were served when the clone was made', { models: 3, modelsDigest: 'later' }, 'later'],
+    ['preflight saw, where the proxy did not answer then', null, 'd'],
+  ] as const)('expects the models that %s', async ([, seen, expected]) => {
+    let held: string | undefined;
+    const { deployment } = await run({ rehearse: true }, (_, originals) => ({
+      cloneDatabase: async (job) => ({ ...(await originals.cloneDatabase(job)), seen }),
+      proveClone: (job) => {
+        held = job.modelsDigest;
+        return originals.proveClone(job);
+      },
+    }));
+    expect(deployment).toMatchObject(rotated);
+    expect(held).toBe(expected);
+  });
+
+  test.for([
     ['not asked for', {}, false, false],
     ['not asked for, and always held', {}, true, true],
     ['left out, though always held', { rehearse: false }, true, false],
