@@ -67,13 +67,17 @@ async function accepts(proxy: Proxy, key: Secret): Promise<boolean> {
   );
 }
 
-/** The proxy serves the same models as were seen, but for a canary's. */
+/**
+ * The proxy serves the same models as were seen, but for a canary's.
+ * @param assertHopeful throws where to wait for more of them is of no use
+ */
 export async function proveModels(
   proxy: Proxy,
   key: Secret,
   seen: SeenModels,
   timeoutMs: number,
   signal: AbortSignal,
+  assertHopeful: () => void = () => undefined,
 ): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
@@ -86,6 +90,7 @@ export async function proveModels(
         `${proxy.url}: found ${models} models, expected the ${seen.models} of before the rotation; a model whose credential does not open is dropped silently`,
       );
     }
+    assertHopeful();
     await pause(1_000, signal);
   }
 }

@@ -6,7 +6,14 @@ import { generationsOf, secretsOf, transitionOf } from './generations.ts';
 import { lookAtProxies } from './keys-in-force.ts';
 import type { Job, Ports, Target } from './ports.ts';
 import { proveKeys, proveModels, proveValues, type SeenModels } from './proofs.ts';
-import { proveCanary, proveOnClone, untilReady, watchOutput, withOutput } from './spare-proofs.ts';
+import {
+  assertDecrypting,
+  proveCanary,
+  proveOnClone,
+  untilReady,
+  watchOutput,
+  withOutput,
+} from './spare-proofs.ts';
 
 /** The rehearsal: all of the rotation on a clone, and a LiteLLM that nobody calls. The service is not touched. */
 export function createRehearsalActivities(ports: Ports) {
@@ -87,7 +94,9 @@ export function createRehearsalActivities(ports: Ports) {
           await proveOnClone(rehearsal, job, signal);
           await proveKeys(spare.proxy, generations, 'pending', signal);
           const { master } = generations.pending;
-          await proveModels(spare.proxy, master, job, rehearsal.readyTimeoutMs, signal);
+          await proveModels(spare.proxy, master, job, rehearsal.readyTimeoutMs, signal, () =>
+            assertDecrypting(spare, job.tolerate),
+          );
           await proveCanary(target, spare, job, generations, signal);
           await watchOutput(spare, target.timing.observeMs, job.tolerate, signal);
         } catch (error) {

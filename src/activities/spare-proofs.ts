@@ -79,17 +79,21 @@ export async function watchOutput(
   signal: AbortSignal,
 ): Promise<void> {
   for (const deadline = performance.now() + ms; ; await pause(pollMs, signal)) {
-    const ended = spare.ended();
-    if (ended !== undefined) throw notReady(spare, `that the LiteLLM of the rehearsal ${ended}`);
-    const errors = spare.decryptionErrors();
-    if (errors > 0 && !tolerate) {
-      throw new RotationError(
-        failureTypes.wrongKey,
-        `${spare.proxy.url}: found ${errors} decryption errors in the output of the rehearsal's LiteLLM, expected none; see docs/runbook.md, "decryption errors"`,
-      );
-    }
+    assertDecrypting(spare, tolerate);
     if (performance.now() >= deadline) return;
   }
+}
+
+/** It runs, and its output so far has no value that did not open. */
+export function assertDecrypting(spare: SpareLiteLLM, tolerate: boolean): void {
+  const ended = spare.ended();
+  if (ended !== undefined) throw notReady(spare, `that the LiteLLM of the rehearsal ${ended}`);
+  const errors = spare.decryptionErrors();
+  if (errors === 0 || tolerate) return;
+  throw new RotationError(
+    failureTypes.wrongKey,
+    `${spare.proxy.url}: found ${errors} decryption errors in the output of the rehearsal's LiteLLM, expected none; see docs/runbook.md, "decryption errors"`,
+  );
 }
 
 /** A LiteLLM that does not come up says why; the last lines, without secrets, belong to the failure. */

@@ -113,7 +113,7 @@ test.for([
   [
     'opens nothing, as its salt key is another',
     'export LITELLM_SALT_KEY=sk-another-salt-of-the-configuration',
-    /found \d+ models, expected the \d+ of before/,
+    /found \d+ decryption errors in the output of the rehearsal's LiteLLM, expected none/,
   ],
   [
     "is led to the service's own database",
