@@ -13,6 +13,9 @@
 
 begin;
 set local search_path = :"schema", pg_catalog;
+-- As the journal's texts were written.
+set local array_nulls = on;
+set local intervalstyle = postgres;
 select rotation, workflow_id, since from litellm_rotate.lease for update;
 
 do $$

@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { escapeIdentifier } from 'pg';
 import { describe, expect, test } from 'vitest';
 import { onPath } from '../../lab/child.ts';
 import { runSqlFile } from '../psql.ts';
@@ -25,7 +26,12 @@ describe.skipIf(!hasPsql).each([
 
   const goBack = () => runSqlFile(new URL(lab.url), file, { flags: ['--set=ON_ERROR_STOP=1'] });
 
-  test('gives every row back as it was, and the journal says so', async () => {
+  test('gives every row back as it was, whatever the database sets for its sessions, and the journal says so', async () => {
+    await lab.client.query('create table spans (span interval primary key, secret text)');
+    await lab.client.query(`insert into spans values ('-1 day 03:04:05', $1)`, [sealed('PLAIN-span')]);
+    const name = escapeIdentifier(new URL(lab.url).pathname.slice(1));
+    for (const setting of ['array_nulls = off', 'intervalstyle = sql_standard'])
+      await lab.client.query(`alter database ${name} set ${setting}`);
     const before = await dump(lab.client);
     const database = await cutOver();
     expect(await dump(lab.client)).not.toEqual(before);

@@ -156,6 +156,9 @@ function sessionSettings(schema: string, lockTimeoutMs: number, statementTimeout
     `set intervalstyle = 'postgres'`,
     `set extra_float_digits = 1`,
     `set bytea_output = 'hex'`,
+    // Off, an array's nulls would come back from its text as strings.
+    `set array_nulls = on`,
+    `set standard_conforming_strings = on`,
     `set cursor_tuple_fraction = 1`,
     // Room for the joins of the swap: the default spills a hash of ten thousand rows to disk, behind the fence.
     `set work_mem = '32MB'`,
