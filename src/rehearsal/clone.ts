@@ -29,11 +29,11 @@ export async function makeClone(
 ): Promise<CloneMethod> {
   const name = cloneName(fence.rotation);
   if (options.method !== 'dump') {
-    const made = await tryTemplate(options, name, fence);
+    const made = await tryTemplate(options, name, fence, signal);
     if (made) return 'template';
     if (options.method === 'template') throw sessionsInTheWay(options);
   }
-  await create(options, fence, `create database ${escapeIdentifier(name)} template template0`);
+  await create(options, fence, `create database ${escapeIdentifier(name)} template template0`, signal);
   try {
     await dump(options, name, signal);
   } catch (error) {
@@ -99,7 +99,12 @@ async function endCreation(client: ClientBase, name: string): Promise<void> {
 }
 
 /** Whether the template could be copied; not where somebody is connected to it, or the role may not. */
-async function tryTemplate(options: CloneOptions, name: string, fence: Fence): Promise<boolean> {
+async function tryTemplate(
+  options: CloneOptions,
+  name: string,
+  fence: Fence,
+  signal: AbortSignal,
+): Promise<boolean> {
   const [source, server] = [
     addressOf(options.source.connectionString),
     addressOf(options.server.connectionString),
@@ -110,7 +115,7 @@ async function tryTemplate(options: CloneOptions, name: string, fence: Fence): P
     return false;
   try {
     const template = escapeIdentifier(source.database);
-    await create(options, fence, `create database ${escapeIdentifier(name)} template ${template}`);
+    await create(options, fence, `create database ${escapeIdentifier(name)} template ${template}`, signal);
     return true;
   } catch (error) {
     // object_in_use: somebody connected meanwhile. insufficient_privilege: not the owner of the template.
@@ -140,9 +145,14 @@ async function isFree(client: ClientBase, database: string): Promise<boolean> {
  * Creates the database only as the newest attempt. One that was overtaken while it created it, and so after whoever
  * ended the rotation looked for it, drops it again.
  */
-async function create({ server }: CloneOptions, fence: Fence, statement: string): Promise<void> {
+async function create(
+  { server }: CloneOptions,
+  fence: Fence,
+  statement: string,
+  signal: AbortSignal,
+): Promise<void> {
   await fence.assert();
-  await server.connections.session('creating the clone', (client) => client.query(statement));
+  await server.connections.session('creating the clone', (client) => client.query(statement), signal);
   // A new database is open to everybody, however closed its source is.
   await server.connections.session('closing the clone to others', (client) =>
     client.query(`revoke all on database ${escapeIdentifier(cloneName(fence.rotation))} from public`),

@@ -199,6 +199,24 @@ describe('the clone', () => {
     await close();
   });
 
+  test('is given up at once, on the server too, when it is cancelled while it is created', async () => {
+    const { workerUrl, close } = await source();
+    const holder = new Client({ connectionString: server.server.adminUrl });
+    await holder.connect();
+    await holder.query(`begin; comment on database template0 is 'held'`);
+    const rehearsal = rehearsalOf(workerUrl, { clone: 'dump' });
+    const cancelled = new AbortController();
+    const cloning = failure(rehearsal.clone(fenceOf('r17'), cancelled.signal));
+    await expect.poll(() => rehearsal.exists('r17')).toBe(true);
+    cancelled.abort();
+    await expect.poll(() => rehearsal.exists('r17')).toBe(false);
+    await cloning;
+    await holder.end();
+    expect(await clones()).toEqual([]);
+    await rehearsal.close();
+    await close();
+  });
+
   test('is not left to a session whose worker was killed while it created it', async () => {
     const { workerUrl, close } = await source();
     // A template that is held makes the creation wait, as a large one makes it take its time.

@@ -24,11 +24,14 @@ export interface Connections {
   readonly schema: string;
   /** Whether the connection string says that a pooler stands in between (Prisma's `pgbouncer=true`). */
   readonly pooled: boolean;
-  /** Lends a session; each statement commits by itself. */
-  session<T>(doing: string, use: (client: ClientBase) => Promise<T>): Promise<T>;
+  /**
+   * Lends a session; each statement commits by itself. When the signal aborts, Postgres ends the session in the middle of
+   * whatever it does.
+   */
+  session<T>(doing: string, use: (client: ClientBase) => Promise<T>, signal?: AbortSignal): Promise<T>;
   /** Lends a session within a transaction, committed when `use` resolves and rolled back when it rejects. */
   transaction<T>(doing: string, mode: TransactionMode, use: (client: ClientBase) => Promise<T>): Promise<T>;
-  /** Lends a session that reads in one snapshot. When the signal aborts, Postgres ends it in the middle of whatever it does. */
+  /** Lends a session that reads in one snapshot, and is ended when the signal aborts. */
   survey<T>(
     doing: string,
     signal: AbortSignal | undefined,
@@ -66,7 +69,11 @@ export function openConnections(options: ConnectionOptions): Connections {
 
   let closing: Promise<void> | undefined;
 
-  async function session<T>(doing: string, use: (client: ClientBase) => Promise<T>): Promise<T> {
+  async function session<T>(
+    doing: string,
+    use: (client: ClientBase) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
     let client: PoolClient;
     try {
       client = await pool.connect();
@@ -77,7 +84,7 @@ export function openConnections(options: ConnectionOptions): Connections {
     client.on('error', ignore);
     let broken = true;
     try {
-      const result = await use(client);
+      const result = await (signal === undefined ? use(client) : endedBy(signal, client, use));
       broken = false;
       return result;
     } catch (error) {
@@ -90,7 +97,11 @@ export function openConnections(options: ConnectionOptions): Connections {
   }
 
   /** Not by cancelling its statement: that is lost when it comes between two of them. */
-  async function endedBy<T>(signal: AbortSignal, client: ClientBase, use: () => Promise<T>): Promise<T> {
+  async function endedBy<T>(
+    signal: AbortSignal,
+    client: ClientBase,
+    use: (client: ClientBase) => Promise<T>,
+  ): Promise<T> {
     const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
     const end = () => {
       const ended = session('ending a session', (other) => other.query(endSession, [rows[0]?.pid]));
@@ -100,7 +111,7 @@ export function openConnections(options: ConnectionOptions): Connections {
     signal.addEventListener('abort', end, { once: true });
     try {
       signal.throwIfAborted();
-      return await use();
+      return await use(client);
     } finally {
       signal.removeEventListener('abort', end);
     }
@@ -114,10 +125,7 @@ export function openConnections(options: ConnectionOptions): Connections {
     transaction: (doing, mode, use) =>
       session(doing, (client) => inTransaction(client, mode, () => use(client))),
     survey: (doing, signal, use) =>
-      session(doing, (client) => {
-        const read = () => inTransaction(client, 'snapshot', () => use(client));
-        return signal === undefined ? read() : endedBy(signal, client, read);
-      }),
+      session(doing, (client) => inTransaction(client, 'snapshot', () => use(client)), signal),
     close: () => (closing ??= pool.end()),
   };
 }
