@@ -35,7 +35,7 @@ export interface InventoryLine {
   readonly key: string | null;
   readonly format: 'legacy' | 'v2' | 'v3';
   readonly marker: '' | 'litellm_enc::' | 'resp_';
-  /** `sealed twice`: the plaintext is itself a sealed value. `not carried over`: ids that clients hold. */
+  /** `sealed twice`: the plaintext is itself a sealed value. `not carried over`: ids that clients hold, and what names rows. */
   readonly remark: '' | 'sealed twice' | 'not carried over' | 'unreadable';
   readonly values: number;
 }

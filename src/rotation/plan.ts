@@ -77,6 +77,18 @@ function judgeValues({ target, rotationCase, secrets, database }: PlanParts): Fi
       next: 'nothing: the rotation opens them and seals them with the new key',
     });
   }
+  // Ids that clients hold end with their key; anything else would be lost with it.
+  const naming = ({ remark, marker }: PlannedValues) => remark === 'not carried over' && marker !== 'resp_';
+  if (count(naming) > 0 && rotationCase.reencrypt !== null) {
+    findings.push({
+      severity: 'blocking',
+      code: 'values-that-name-rows',
+      where: where(naming),
+      found: `${count(naming)} sealed values in a key, a unique index or a reference, which are not rewritten; they would be lost with the current ${sealing}`,
+      expected: 'sealed values in columns that name no row',
+      next: 'drop the index or the reference until the rotation is done, or name the table under database.skipTables if they may be lost',
+    });
+  }
   if (unreadable > 0) {
     findings.push({
       severity: 'warning',
@@ -122,7 +134,7 @@ function consequences({ rotationCase, target, database }: PlanParts): Finding[] 
   }
   if (rotationCase.reencrypt !== null) {
     const ids = database.lines
-      .filter(({ remark }) => remark === 'not carried over')
+      .filter(({ remark, marker }) => remark === 'not carried over' && marker === 'resp_')
       .reduce((sum, { values }) => sum + values, 0);
     findings.push(
       note(

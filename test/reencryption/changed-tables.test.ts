@@ -132,6 +132,15 @@ describe('a column that names rows only since it was staged', () => {
     expect(await dump(lab.client)).toMatchObject(before);
   });
 
+  test('is carried over when it was indexed between preflight and stage', async () => {
+    const inventory = await database.inventory([previous, beforeSalt], masterKey.from, silent, never);
+    await database.record(fence, 'plan', { database: inventory });
+    await run(index);
+    expect(await stage()).toMatchObject({ values: inventory.values });
+    await swap();
+    expect(opened(await assertion(), pending)).toContain('PLAIN-assertion');
+  });
+
   test('goes back when it was indexed after the swap', async () => {
     const before = await dump(lab.client);
     await stage();

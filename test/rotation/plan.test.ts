@@ -89,6 +89,14 @@ describe('the plan', () => {
     },
   );
 
+  test('blocks when values that name rows would be lost with their key, but for ids that clients hold', () => {
+    const named = [line(40, 'salt key'), line(2, 'salt key', 'not carried over')];
+    expect(codes(planOf(named), 'blocking')).toEqual(['values-that-name-rows']);
+    expect(planOf(named, { keys: ['master'] }).blocked).toBe(false);
+    const ids = [line(40, 'salt key'), { ...line(2, 'salt key', 'not carried over'), marker: 'resp_' }];
+    expect(planOf(ids).blocked).toBe(false);
+  });
+
   test('blocks when the key that LiteLLM runs with opens nothing', () => {
     expect(codes(planOf([line(40, 'master key')]), 'blocking')).toEqual(['sealing-key-opens-nothing']);
     expect(codes(planOf([line(40, null, 'unreadable')]), 'blocking')).toEqual(['sealing-key-opens-nothing']);
