@@ -46,7 +46,10 @@ export const transactionModes = {
 } as const;
 export type TransactionMode = keyof typeof transactionModes;
 
-const endSession = 'select pg_terminate_backend($1)';
+// Behind a pooler, or after a restart of Postgres, the process may be another's by then.
+const endSession = `
+  select pg_terminate_backend(pid) from pg_stat_activity
+  where pid = $1 and usename = current_user and application_name = '${applicationName}'`;
 
 export function openConnections(options: ConnectionOptions): Connections {
   const { connectionString, lockTimeoutMs = 10_000, statementTimeoutMs = 600_000 } = options;
