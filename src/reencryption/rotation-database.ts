@@ -10,7 +10,6 @@ import { hasJournal, journalSchema, prepareJournal, readFingerprintKey } from '.
 import { readLastOutage } from './journal/last-outage.ts';
 import { acquireLease, assertHeld, holdLease, nextToken, readLease, releaseLease } from './journal/lease.ts';
 import { readSide } from './journal/marker.ts';
-import { createTransitionNaming } from './journal/named-transition.ts';
 import type { RotationDatabase } from './port.ts';
 import { openConnections, type ConnectionOptions } from './postgres/connection.ts';
 import { readProxySessions } from './postgres/sessions.ts';
@@ -27,7 +26,6 @@ export type RotationDatabaseOptions = ConnectionOptions & StageOptions;
  */
 export function createRotationDatabase(options: RotationDatabaseOptions): RotationDatabase {
   const connections = openConnections(options);
-  const named = createTransitionNaming(connections);
   const extraSkipped = options.extraSkippedTables ?? [];
   const write = <T>(doing: string, use: (client: pg.ClientBase) => Promise<T>): Promise<T> =>
     connections.transaction(doing, 'write', use);
@@ -67,12 +65,12 @@ export function createRotationDatabase(options: RotationDatabaseOptions): Rotati
       surveyImprovement(connections, asked, progress, signal, extraSkipped, visit),
     improve: (asked, fence, progress, signal) =>
       improve(connections, asked, fence, progress, signal, options),
-    stage: async (transition, fence, progress, signal) =>
-      stage(connections, await named(transition), fence, progress, signal, options),
-    swap: async (transition, masterKey, fence, progress) =>
-      swap(connections, await named(transition), masterKey, fence, progress, options),
-    restore: async (transition, _masterKey, fence, progress) =>
-      restore(connections, await named(transition), fence, progress, options),
+    stage: (transition, fence, progress, signal) =>
+      stage(connections, transition, fence, progress, signal, options),
+    swap: (transition, masterKey, fence, progress) =>
+      swap(connections, transition, masterKey, fence, progress, options),
+    restore: (transition, _masterKey, fence, progress) =>
+      restore(connections, transition, fence, progress, options),
     observe: (rotation) =>
       connections.session('reading the marker', async (client) =>
         (await hasJournal(client)) ? readSide(client, rotation) : { side: 'previous', staged: 0 },

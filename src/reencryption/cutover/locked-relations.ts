@@ -2,8 +2,8 @@ import type pg from 'pg';
 import { readBegun } from '../journal/begun-relations.ts';
 import { assertSameKey } from '../journal/canary.ts';
 import type { FenceToken } from '../journal/lease.ts';
-import type { NamedTransition } from '../journal/named-transition.ts';
 import { registerRelations, type StagedRelation } from '../journal/staged-relation.ts';
+import type { Transition } from '../port.ts';
 import type { Relation } from '../postgres/catalog.ts';
 import type { Connections } from '../postgres/connection.ts';
 import { lockSearched } from '../postgres/table-locks.ts';
@@ -19,7 +19,7 @@ import type { Reseal } from '../values/reseal.ts';
 export async function lockRelations(
   client: pg.ClientBase,
   connections: Connections,
-  transition: NamedTransition,
+  transition: Transition,
   { rotation }: FenceToken,
   reseal: Reseal,
   extraSkipped: readonly string[] = [],

@@ -3,8 +3,7 @@ import type { Fence, ReportProgress } from '../../rotation/fence.ts';
 import { plantGuard } from '../journal/guard.ts';
 import { holdLease } from '../journal/lease.ts';
 import { markRestored, readMarker } from '../journal/marker.ts';
-import type { NamedTransition } from '../journal/named-transition.ts';
-import type { RestoreReport } from '../port.ts';
+import type { RestoreReport, Transition } from '../port.ts';
 import type { Connections } from '../postgres/connection.ts';
 import type { StageOptions } from '../staging/stage.ts';
 import { createReseal } from '../values/reseal.ts';
@@ -20,7 +19,7 @@ import { restoreTokenRow } from './master-token.ts';
  */
 export function restore(
   connections: Connections,
-  transition: NamedTransition,
+  transition: Transition,
   fence: Fence,
   progress: ReportProgress,
   options: StageOptions = {},

@@ -3,8 +3,7 @@ import type { Secret } from '../../rotation/secret.ts';
 import { plantGuard } from '../journal/guard.ts';
 import { holdLease } from '../journal/lease.ts';
 import { markSwapped, readMarker } from '../journal/marker.ts';
-import type { NamedTransition } from '../journal/named-transition.ts';
-import type { SwapReport } from '../port.ts';
+import type { SwapReport, Transition } from '../port.ts';
 import type { Connections } from '../postgres/connection.ts';
 import type { StageOptions } from '../staging/stage.ts';
 import { createReseal } from '../values/reseal.ts';
@@ -24,7 +23,7 @@ import { moveTokenRow } from './master-token.ts';
  */
 export function swap(
   connections: Connections,
-  transition: NamedTransition,
+  transition: Transition,
   masterKey: { readonly from: Secret; readonly to: Secret },
   fence: Fence,
   progress: ReportProgress,

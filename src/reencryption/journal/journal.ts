@@ -33,7 +33,7 @@ const versions: readonly string[] = [
     id integer generated always as identity primary key,
     rotation text not null references litellm_rotate.rotation,
     relation text not null, relation_oids oid[] not null,
-    -- Each as number and type. A row is found again by its key; keys is a fingerprint of those that were known.
+    -- Each as number and type. A row is found again by its key; keys is a digest of those that were known.
     columns text[] not null, key text[] not null, keys text not null,
     -- No row that is older than this transaction id has changed since it was looked at.
     horizon bigint not null,

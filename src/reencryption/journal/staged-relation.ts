@@ -1,8 +1,9 @@
+import { createHmac } from 'node:crypto';
 import type pg from 'pg';
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
+import type { Transition } from '../port.ts';
 import type { Column, KeyColumn, Relation } from '../postgres/catalog.ts';
 import { journalSchema } from './journal.ts';
-import type { NamedTransition } from './named-transition.ts';
 
 /** A column of a staged relation, with its place in the arrays of staged rows. */
 export interface StagedColumn extends Column {
@@ -86,7 +87,7 @@ const totals = `
 export async function registerRelations(
   client: pg.ClientBase,
   rotation: string,
-  { keysFingerprint }: NamedTransition,
+  transition: Transition,
   relations: readonly Relation[],
 ): Promise<readonly StagedRelation[]> {
   const keyed = relations.filter((relation) => relation.key !== undefined);
@@ -96,7 +97,7 @@ export async function registerRelations(
     columns: columns.map(describeColumn),
     key: key?.map(describeColumn),
   }));
-  const parameters = [rotation, JSON.stringify(described), keysFingerprint];
+  const parameters = [rotation, JSON.stringify(described), identifyKeys(transition)];
   await client.query(register, parameters);
   await client.query(forgetOthers, parameters);
   const { rows } = await client.query<StagedRelationRow>(read, [rotation]);
@@ -152,6 +153,15 @@ async function align(
 }
 
 const describeColumn = ({ num, type }: KeyColumn): string => `${num} ${type}`;
+
+/**
+ * The known keys with their labels, in their order, as a digest that only who holds the pending key can compare with a
+ * guess: a key that somebody has thought up is not to be found by it.
+ */
+function identifyKeys({ known, to }: Transition): string {
+  const keys = known.map(({ label, key }) => [label, key.reveal()]);
+  return createHmac('sha256', to.key.reveal()).update(JSON.stringify(keys)).digest('hex');
+}
 
 /** `Refused`, naming the tables in which a row could not be found again. */
 export function keylessTables(tables: readonly string[]): RotationError {

@@ -5,9 +5,9 @@ import { assertSameKey } from '../journal/canary.ts';
 import { journalSchema } from '../journal/journal.ts';
 import { holdLease } from '../journal/lease.ts';
 import { readMarker } from '../journal/marker.ts';
-import type { NamedTransition } from '../journal/named-transition.ts';
 import { readTotals, registerRelations, type StagedRelation } from '../journal/staged-relation.ts';
 import { startYielding } from '../pacing/yielding.ts';
+import type { Transition } from '../port.ts';
 import { readCatalog } from '../postgres/catalog.ts';
 import { inTransaction, type Connections } from '../postgres/connection.ts';
 import { createRelationReader } from '../postgres/relation-reader.ts';
@@ -40,7 +40,7 @@ export interface StageOptions {
  */
 export async function stage(
   connections: Connections,
-  transition: NamedTransition,
+  transition: Transition,
   fence: Fence,
   progress: ReportProgress,
   signal: AbortSignal,
