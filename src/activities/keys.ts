@@ -1,9 +1,11 @@
 import { generateKey } from '../litellm/new-keys.ts';
 import { nextKeys, type RotationCase } from '../rotation/case.ts';
+import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { KeyFingerprints } from '../rotation/keys.ts';
 import { fingerprintsOf } from './generations.ts';
 import { takeFence, withHeartbeat } from './context.ts';
-import type { Job, Ports } from './ports.ts';
+import type { Job, Ports, Target } from './ports.ts';
+import type { Side } from './proofs.ts';
 
 /** Pending keys: made once, durable before anything is sealed with them. */
 export function createKeyActivities(ports: Ports) {
@@ -27,19 +29,22 @@ export function createKeyActivities(ports: Ports) {
 
     /** After a rollback: destroys the pending keys, which nothing uses. */
     async discardPendingKeys(job: Job): Promise<void> {
-      const { database, store } = ports.target(job.target);
+      const target = ports.target(job.target);
       return withHeartbeat(async () => {
-        await store.discard(job.rotation, await takeFence(database, job.rotation), 'previous');
+        const fence = await takeFence(target.database, job.rotation);
+        await refuseNeededKeys(target, job, 'previous');
+        await target.store.discard(job.rotation, fence, 'previous');
       });
     },
 
     /** The pivot: destroys the previous keys and the before-images. From here on, only another rotation leads on. */
     async destroyPreviousKeys(job: Job): Promise<void> {
-      const { database, store } = ports.target(job.target);
+      const target = ports.target(job.target);
       return withHeartbeat(async () => {
-        const fence = await takeFence(database, job.rotation);
-        await store.discard(job.rotation, fence, 'pending');
-        await database.dropStaged(fence, 'pending');
+        const fence = await takeFence(target.database, job.rotation);
+        await refuseNeededKeys(target, job, 'pending');
+        await target.store.discard(job.rotation, fence, 'pending');
+        await target.database.dropStaged(fence, 'pending');
       });
     },
 
@@ -60,4 +65,17 @@ export function createKeyActivities(ports: Ports) {
       });
     },
   };
+}
+
+/**
+ * The files alone do not say which keys can go: a standby that took over without the last transactions brings back a
+ * database of before the swap.
+ */
+async function refuseNeededKeys({ database }: Target, { target, rotation }: Job, side: Side): Promise<void> {
+  const found = (await database.observe(rotation)).side;
+  if (found === side) return;
+  throw new RotationError(
+    failureTypes.changedElsewhere,
+    `${database.description}: found it under the ${found} key of rotation ${rotation}, expected the ${side} one; both keys are kept, as the other is still needed; run litellm-rotate reconcile ${target}`,
+  );
 }

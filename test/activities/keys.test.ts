@@ -1,0 +1,64 @@
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { expect, test } from 'vitest';
+import { createKeyActivities } from '../../src/activities/keys.ts';
+import type { Ports } from '../../src/activities/ports.ts';
+import { createEnvFileStore } from '../../src/secret-stores/env-file/store.ts';
+import { begin, masterKey, never, silent, transition } from '../reencryption/database.ts';
+import { useTestDatabase } from '../reencryption/database-hooks.ts';
+import {
+  keysFileText,
+  names,
+  newKeys,
+  temporaryDirectory,
+  writeFiles,
+} from '../secret-stores/store-fixture.ts';
+
+const lab = useTestDatabase();
+
+/** Prepared, with nothing cut over yet. */
+async function prepared() {
+  const database = lab.rotationDatabase();
+  const fence = await begin(database);
+  const { rotation } = fence;
+  const store = createEnvFileStore({
+    files: await writeFiles(temporaryDirectory(), { keys: keysFileText }),
+    names,
+  });
+  await store.prepare(rotation, fence, newKeys);
+  const activities = createKeyActivities({ target: () => ({ database, store }) } as unknown as Ports);
+  const run = (name: 'discardPendingKeys' | 'destroyPreviousKeys') =>
+    new MockActivityEnvironment({ currentAttemptScheduledTimestampMs: Date.now() }).run(() =>
+      activities[name]({ target: 'prod', rotation }),
+    );
+  return { database, fence, rotation, store, run };
+}
+
+const refusal = (found: string) => ({
+  type: 'ChangedElsewhere',
+  message: expect.stringContaining(`found it under the ${found} key`) as string,
+});
+
+test('the previous keys stay while the database is under them, whatever the files say', async () => {
+  const { fence, rotation, store, run } = await prepared();
+  await store.promote(rotation, fence);
+  await expect(run('destroyPreviousKeys')).rejects.toMatchObject(refusal('previous'));
+  expect(await store.generations(rotation)).toBeDefined();
+});
+
+test('the pending keys stay while the database is under them, whatever the files say', async () => {
+  const { database, fence, rotation, store, run } = await prepared();
+  await database.stage(transition, fence, silent, never);
+  await database.swap(transition, masterKey, fence, silent);
+  await expect(run('discardPendingKeys')).rejects.toMatchObject(refusal('pending'));
+  expect(await store.generations(rotation)).toBeDefined();
+
+  await store.promote(rotation, await database.fence(rotation));
+  await run('destroyPreviousKeys');
+  expect(await store.generations(rotation)).toBeUndefined();
+});
+
+test('pending keys that nothing is under are destroyed', async () => {
+  const { rotation, store, run } = await prepared();
+  await run('discardPendingKeys');
+  expect(await store.generations(rotation)).toBeUndefined();
+});
