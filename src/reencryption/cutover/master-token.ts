@@ -3,7 +3,7 @@ import { tokenForms } from '../../litellm/token-row.ts';
 import type { Secret } from '../../rotation/secret.ts';
 import { journalSchema } from '../journal/journal.ts';
 import { quote } from '../postgres/catalog.ts';
-import { findTokenRow, tableOfTokens, tokenColumns, type TokenRow } from '../surveys/token-row.ts';
+import { findTokenRow, isRowOf, tableOfTokens, tokenColumns, type TokenRow } from '../surveys/token-row.ts';
 
 /** What moves with the key, and what it becomes; columns that the deployment's version lacks are left out. */
 const setters: Readonly<Record<string, string>> = {
@@ -30,21 +30,21 @@ export async function moveTokenRow(
   const shown = columns.map(({ name }) => `${quote(name)}::text`).join(', ');
   const sets = columns.map(({ name }) => `${quote(name)} = ${setters[name] ?? '$2'}`).join(', ');
   let found: TokenRow = 'none';
-  for (const [form, previous, next] of [
-    ['sha256', from.sha256, to.sha256],
-    ['plain', from.plain.reveal(), to.plain.reveal()],
+  for (const [form, next] of [
+    ['sha256', to.sha256],
+    ['plain', to.plain.reveal()],
   ] as const) {
     const image = {
-      text: `select ${shown} from ${tableOfTokens(schema)} where token = $1 for update`,
-      values: [previous],
+      text: `select ${shown} from ${tableOfTokens(schema)} where ${isRowOf[form]} for update`,
+      values: [from.sha256],
       rowMode: 'array' as const,
     };
     const [before] = (await client.query<(string | null)[]>(image)).rows;
     if (before === undefined) continue;
     const [after] = (
       await client.query<(string | null)[]>({
-        text: `update ${tableOfTokens(schema)} set ${sets} where token = $1 returning ${shown}`,
-        values: [previous, next],
+        text: `update ${tableOfTokens(schema)} set ${sets} where ${isRowOf[form]} returning ${shown}`,
+        values: [from.sha256, next],
         rowMode: 'array',
       })
     ).rows;

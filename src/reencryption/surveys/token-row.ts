@@ -18,16 +18,24 @@ export interface TokenColumn {
   readonly type: string;
 }
 
+/**
+ * A key's row in each form, found by the digest of the key, $1: parameters can get into Postgres' log, if only those of a
+ * statement that took long. LiteLLM takes no key but `sk-...`.
+ */
+export const isRowOf: Readonly<Record<Exclude<TokenRow, 'none'>, string>> = {
+  sha256: 'token = $1',
+  plain: `token like 'sk-%' and encode(sha256(convert_to(token, 'UTF8')), 'hex') = $1`,
+};
+
 /** The form in which the key is there; plain counts, where a deployment has both. */
 export async function findTokenRow(client: pg.ClientBase, schema: string, key: Secret): Promise<TokenRow> {
   if ((await tokenColumns(client, schema)).length === 0) return 'none';
-  const forms = tokenForms(key);
-  const { rows } = await client.query<{ token: string }>(
-    `select token from ${tableOfTokens(schema)} where token in ($1, $2)`,
-    [forms.plain.reveal(), forms.sha256],
+  const { rows } = await client.query<{ plain: boolean }>(
+    `select ${isRowOf.plain} as plain from ${tableOfTokens(schema)} where ${isRowOf.sha256} or ${isRowOf.plain}`,
+    [tokenForms(key).sha256],
   );
   if (rows.length === 0) return 'none';
-  return rows.some(({ token }) => token === forms.plain.reveal()) ? 'plain' : 'sha256';
+  return rows.some(({ plain }) => plain) ? 'plain' : 'sha256';
 }
 
 /** `token`, and those of the others that there are; none when the table does not exist. */
