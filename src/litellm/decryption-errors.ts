@@ -44,7 +44,7 @@ const debugLevel = /:DEBUG:|"level":\s*"DEBUG"/;
  * Source: a 1.106.2 and a 1.110.2 proxy, started with another salt key; litellm/router.py (`Error upserting deployment`), since 1.110
  * litellm/router_rust/surface/registry.py.
  */
-const droppedModel = /Error upserting deployment .*You passed model=([^\s'"]+)/;
+const dropped = ['Error upserting deployment ', 'You passed model='] as const;
 
 /** How many lines of a LiteLLM log report a stored value that did not open. */
 export function findDecryptionErrors(lines: readonly string[]): number {
@@ -52,8 +52,17 @@ export function findDecryptionErrors(lines: readonly string[]): number {
 }
 
 function isDecryptionError(line: string): boolean {
-  const passed = droppedModel.exec(line)?.[1];
+  const passed = passedModel(line);
   if (passed !== undefined) return looksSealed(passed);
   if (!messages.some((message) => line.includes(message)) || debugLevel.test(line)) return false;
   return !heldByClients.some((name) => line.includes(`value for key: ${name},`));
+}
+
+// Not as one pattern: a line that repeats its first part, as a user of LiteLLM can have one logged, would take hours.
+function passedModel(line: string): string | undefined {
+  const [report, passing] = dropped;
+  const from = line.indexOf(report);
+  const at = line.lastIndexOf(passing);
+  if (from === -1 || at < from) return undefined;
+  return /^[^\s'"]+/.exec(line.slice(at + passing.length))?.[0];
 }

@@ -45,3 +45,11 @@ test.for([
 ])('passes over %s', (line) => {
   expect(findDecryptionErrors([line])).toBe(0);
 });
+
+// As one pattern, some hours each.
+test.for(['Error upserting deployment ', 'You passed model='])(
+  'is not held up by a line of many %s',
+  (part) => {
+    expect(findDecryptionErrors([part.repeat(200_000)])).toBe(0);
+  },
+);

@@ -54,6 +54,10 @@ describe('masks what looks like a secret', () => {
     ],
     ["redis://:hunter2@127.0.0.1:6379/0'", "redis://:[secret]@127.0.0.1:6379/0'"],
     ['LITELLM_MASTER_KEY=abc api_key="def" x', 'LITELLM_MASTER_KEY=[secret] api_key="[secret]" x'],
+    [
+      `{'model': 'azure/gpt', 'api_key': "it's 0f", "client_secret" : "q\\"r s", 'token': 12}`,
+      `{'model': 'azure/gpt', 'api_key': "[secret]", "client_secret" : "[secret]", 'token': 12}`,
+    ],
     ['value v2:gcm:AAECAwQFBgcICQoLOtP9p-swkwek419zZffabw== end', 'value v2:gcm:[secret] end'],
     [
       "'api_base': 'genNH7CAP_e9yre8rT0heM3BnvXPmSKBdamzhHZaqCPa3pkvvrmc9Q86OyUgkoU1MdvX'",
@@ -73,4 +77,13 @@ test.for([
   'Unique constraint failed on the fields: (`model_id`)',
 ])('leaves %s to be read', (line) => {
   expect(redact(line)).toBe(line);
+});
+
+test('a line that is too long is cut before a word, and so before what could be half of a secret', () => {
+  const known = 'x'.repeat(64);
+  const masking = createRedactor([new Secret(known)]);
+  expect(masking(`${'word '.repeat(380)}${known}`)).toBe(`${'word '.repeat(380)}[secret]`);
+  expect(masking(`${'word '.repeat(395)}${known}`)).toBe(`${'word '.repeat(395)}…`);
+  // As many steps as there are pairs of letters, uncut: hours.
+  expect(masking('a'.repeat(4_000_000))).toBe('…');
 });
