@@ -161,7 +161,11 @@ export function createDockerComposeService(options: DockerComposeServiceOptions)
       );
     },
 
-    log: (instance, lines) => engine.log(instance, lines),
+    // What the instance is, the workflow says, and so whoever can write to Temporal: no other container's log is for them.
+    async log(instance, lines) {
+      const { containers } = await look();
+      return containers.some(({ id }) => id === instance) ? engine.log(instance, lines) : undefined;
+    },
   };
 
   /** Waits until one container runs, is healthy if that can be told, and has stayed the same start for a moment. */

@@ -302,6 +302,15 @@ describe.skipIf(why !== undefined)('a service under docker compose', () => {
     expect(await service().log('0'.repeat(64), 2)).toBeUndefined();
   });
 
+  test("gives no log of another's container, whoever names one", async () => {
+    const other = await project();
+    const { instance = '' } = await other.service().start(newestFence(), never);
+    await expect.poll(() => other.service().log(instance, 2)).toEqual(['serving sk-first']);
+    const { service } = await project();
+    for (const named of [instance, `${other.name}-api-1`])
+      expect(await service().log(named, 2)).toBeUndefined();
+  });
+
   describe('before a rotation', () => {
     const codes = async (made: Project, options: Partial<DockerComposeServiceOptions> = {}) => {
       const { findings } = await made.service(options).inspect();
