@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import {
   appendFile,
   chmod,
@@ -148,6 +148,22 @@ describe('a rotation', () => {
     }
   });
 });
+
+test.for(['slot.json', 'slot.json.destroyed'])(
+  'a pipe in the place of %s is refused, not waited for',
+  async (name) => {
+    const { directory, store } = await deployment();
+    await mkdir(join(directory, '.litellm-rotate'), { mode: 0o700 });
+    const pipe = join(directory, '.litellm-rotate', name);
+    execFileSync('mkfifo', ['--mode=600', pipe]);
+    // Whoever waits for the other end of it takes one of the four threads that Node has for files.
+    onTestFinished(() => writeFile(pipe, '', { flag: constants.O_RDWR | constants.O_NONBLOCK }));
+    await expect(store.prepare(rotation, fence, newKeys)).rejects.toMatchObject({
+      type: failureTypes.fileFailed,
+      message: expect.stringContaining(pipe) as string,
+    });
+  },
+);
 
 describe.runIf(process.getuid?.() === 0)("a slot that is not the worker's own", () => {
   test.for([

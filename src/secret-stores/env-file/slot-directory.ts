@@ -19,6 +19,9 @@ export interface SlotDirectory {
   destroy(fence: Fence): Promise<void>;
 }
 
+/** Not through a symlink, which is not ours, and not waiting for the other end of a pipe, which is not ours either. */
+const ours = constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
 export function createSlotDirectory(fs: FileSystem, path: string): SlotDirectory {
   const slotPath = join(path, 'slot.json');
   const doomedPath = join(path, 'slot.json.destroyed');
@@ -28,8 +31,7 @@ export function createSlotDirectory(fs: FileSystem, path: string): SlotDirectory
   async function read(): Promise<Slot | undefined> {
     const bytes = await attempt('read', slotPath, async () => {
       try {
-        // A symlink in the slot's place is not ours.
-        const handle = await fs.open(slotPath, constants.O_RDONLY | constants.O_NOFOLLOW);
+        const handle = await fs.open(slotPath, constants.O_RDONLY | ours);
         try {
           mustBeOurs(await handle.stat(), slotPath);
           return await handle.readFile();
@@ -119,7 +121,7 @@ export function createSlotDirectory(fs: FileSystem, path: string): SlotDirectory
   /** Overwrites before removing. On journalling, copy-on-write or flash storage old blocks may survive all the same. */
   async function finishDestroying(): Promise<void> {
     await ignoring(['ENOENT'], 'overwrite', doomedPath, async () => {
-      const handle = await fs.open(doomedPath, constants.O_WRONLY | constants.O_NOFOLLOW);
+      const handle = await fs.open(doomedPath, constants.O_WRONLY | ours);
       try {
         const { size } = await handle.stat();
         await handle.writeFile(Buffer.alloc(size));
