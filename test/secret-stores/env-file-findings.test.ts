@@ -198,31 +198,26 @@ describe('findings on the files themselves', () => {
     const [file] = files as [EnvFile];
     const store = createEnvFileStore({ files, names });
     expect((await store.inspect()).findings).toEqual([]);
-    // user::rw-, user:65534:r--, group::---, mask::r--, other::---, as in linux/posix_acl_xattr.h.
-    const entries = [
-      [1, 6],
-      [2, 4, 65_534],
-      [4, 0],
-      [16, 4],
-      [32, 0],
-    ] as const;
-    const acl = Buffer.concat(
-      [Buffer.from([2, 0, 0, 0])].concat(
-        entries.map(([tag, allowed, id = 0xffff_ffff]) => {
-          const entry = Buffer.alloc(8);
-          entry.writeUInt16LE(tag, 0);
-          entry.writeUInt16LE(allowed, 2);
-          entry.writeUInt32LE(id, 4);
-          return entry;
-        }),
-      ),
-    );
-    const set = `import os; os.setxattr(${JSON.stringify(file.path)}, 'system.posix_acl_access', bytes.fromhex('${acl.toString('hex')}'))`;
-    execFileSync('python3', ['-c', set]);
+    giveAccessList(file.path, 'access');
     const { findings } = await store.inspect();
     expect(findings.map(({ severity, code }) => `${severity} ${code}`)).toEqual([
       'warning mode-too-wide',
       'blocking access-list',
+    ]);
+  });
+
+  test('reports an access list of the directory, which a new file in it gets, where the mode would put it in force', async () => {
+    const directory = temporaryDirectory();
+    const files = await writeFiles(directory, { keys: keysFileText });
+    const [file] = files as [EnvFile];
+    giveAccessList(directory, 'default');
+    const store = createEnvFileStore({ files, names });
+    expect((await store.inspect()).findings).toEqual([]);
+    await chmod(file.path, 0o640);
+    const { findings } = await store.inspect();
+    expect(findings.map(({ severity, code }) => `${severity} ${code}`)).toEqual([
+      'warning mode-too-wide',
+      'blocking access-list-of-directory',
     ]);
   });
 
@@ -316,3 +311,27 @@ describe('the deployment that this project began with', () => {
     expect([current!.master.reveal(), current!.salt!.reveal()]).toEqual([pendingMaster, pendingSalt]);
   });
 });
+
+/** user::rw-, user:65534:r--, group::---, mask::r--, other::---, as in linux/posix_acl_xattr.h. */
+function giveAccessList(path: string, kind: 'access' | 'default'): void {
+  const entries = [
+    [1, 6],
+    [2, 4, 65_534],
+    [4, 0],
+    [16, 4],
+    [32, 0],
+  ] as const;
+  const acl = Buffer.concat(
+    [Buffer.from([2, 0, 0, 0])].concat(
+      entries.map(([tag, allowed, id = 0xffff_ffff]) => {
+        const entry = Buffer.alloc(8);
+        entry.writeUInt16LE(tag, 0);
+        entry.writeUInt16LE(allowed, 2);
+        entry.writeUInt32LE(id, 4);
+        return entry;
+      }),
+    ),
+  );
+  const set = `import os; os.setxattr(${JSON.stringify(path)}, 'system.posix_acl_${kind}', bytes.fromhex('${acl.toString('hex')}'))`;
+  execFileSync('python3', ['-c', set]);
+}

@@ -88,10 +88,23 @@ function ownershipFindings(path: string, { mode, uid, gid, links }: FileImage): 
 
 /**
  * The mask of a list stands where the mode has the group's rights: with none there, the list gives nobody anything; with
- * some, the group would have them once the list is gone.
+ * some, the group would have them once the list is gone, and whom the directory's own list names has them in a new file.
  */
 async function accessListFindings(path: string, { realPath, mode }: FileImage): Promise<Finding[]> {
-  if ((mode & 0o070) === 0 || !(await hasAccessList(realPath))) return [];
+  if ((mode & 0o070) === 0) return [];
+  const directory = dirname(realPath);
+  if (!(await hasAccessList(realPath))) {
+    if (!(await hasAccessList(directory))) return [];
+    return [
+      blocking(
+        'access-list-of-directory',
+        path,
+        `an access control list on its directory, ${directory}, of which the new file that takes its place could get a part, and with it readers that the file does not have now`,
+        'owner, group and mode alone to say who may read it',
+        `take its rights from the group: chmod g= ${path}; or run: setfacl --remove-all ${directory}`,
+      ),
+    ];
+  }
   return [
     blocking(
       'access-list',
