@@ -1,4 +1,16 @@
-import { appendFile, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import {
+  appendFile,
+  chown,
+  lchown,
+  mkdtemp,
+  readFile,
+  readdir,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -219,6 +231,32 @@ describe('a service under commands of the user', () => {
     await writeFile(join(directory, 'log'), 'c\n');
     expect(await daemon.log(second.instance ?? '', 10)).toEqual(['c']);
   });
+
+  test('gives no log where something else than a file is in its place', async () => {
+    const daemon = service();
+    const { instance = '' } = await daemon.start(newestFence(), never);
+    await rm(join(directory, 'log'));
+    execFileSync('mkfifo', [join(directory, 'log')]);
+    expect(await daemon.log(instance, 10)).toBeUndefined();
+  });
+
+  test.runIf(process.getuid?.() === 0)(
+    'follows a link to the log that root has made, and not one of a user to a file of root',
+    async () => {
+      const [log, elsewhere] = [join(directory, 'log'), join(directory, 'elsewhere')];
+      const daemon = service();
+      const { instance = '' } = await daemon.start(newestFence(), never);
+      const written = await daemon.log(instance, 10);
+      await rename(log, elsewhere);
+      await symlink(elsewhere, log);
+      expect(await daemon.log(instance, 10)).toEqual(written);
+      // As LiteLLM's user can, who owns the directory: what it says would be shown in the failure of a start.
+      await lchown(log, 65_534, 65_534);
+      expect(await daemon.log(instance, 10)).toBeUndefined();
+      await chown(elsewhere, 65_534, 65_534);
+      expect(await daemon.log(instance, 10)).toEqual(written);
+    },
+  );
 
   describe('before a rotation', () => {
     const codes = async (options: Partial<CommandServiceOptions> = {}) =>
