@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from 'node:tls';
 import { Client } from 'pg';
 import { Secret } from '../rotation/secret.ts';
 
@@ -36,8 +37,6 @@ export function addressOf(connectionString: Secret): {
 
 /** Parameters of a connection string that libpq reads from the environment, too (PostgreSQL, "Environment Variables"). */
 const libpqParameters: Readonly<Record<string, string>> = {
-  sslmode: 'PGSSLMODE',
-  sslrootcert: 'PGSSLROOTCERT',
   sslcert: 'PGSSLCERT',
   sslkey: 'PGSSLKEY',
   options: 'PGOPTIONS',
@@ -50,10 +49,7 @@ export function libpqEnvironment(connectionString: Secret): Record<string, strin
   const parameters = URL.parse(connectionString.reveal())?.searchParams;
   const given = Object.entries(libpqParameters).flatMap(([name, variable]) => {
     const value = parameters?.get(name);
-    // `no-verify` is the driver's own word for what libpq calls `require`.
-    return value === null || value === undefined
-      ? []
-      : [[variable, value === 'no-verify' ? 'require' : value] as const];
+    return value === null || value === undefined ? [] : [[variable, value] as const];
   });
   return {
     PGHOST: client.host,
@@ -62,6 +58,20 @@ export function libpqEnvironment(connectionString: Secret): Record<string, strin
     PGUSER: client.user ?? '',
     ...(typeof client.password === 'string' ? { PGPASSWORD: client.password } : {}),
     PGAPPNAME: 'litellm-rotate',
+    ...tlsEnvironment(client, parameters),
     ...Object.fromEntries(given),
+  };
+}
+
+/** As the driver has read it: libpq takes `require` for TLS with whoever answers, and nothing for whatever is offered. */
+function tlsEnvironment(client: Client, parameters: URLSearchParams | undefined): Record<string, string> {
+  const ssl = client.ssl as boolean | ConnectionOptions;
+  if (ssl === false) return { PGSSLMODE: parameters?.get('sslmode') ?? 'prefer' };
+  const { rejectUnauthorized = true, checkServerIdentity } = ssl === true ? {} : ssl;
+  if (!rejectUnauthorized) return { PGSSLMODE: 'require' };
+  return {
+    PGSSLMODE: checkServerIdentity === undefined ? 'verify-full' : 'verify-ca',
+    // Else libpq looks for one in a home. It knows the system's authorities from 16 on, and says so before.
+    PGSSLROOTCERT: parameters?.get('sslrootcert') ?? 'system',
   };
 }

@@ -94,7 +94,7 @@ const pattern = escapeIdentifier;
 
 /** What these programs say is shown only where it is known to hold no row. */
 const harmless =
-  /permission denied for [a-z ]+ "?[\w-]+"?|server version mismatch|Connection refused|password authentication failed|No space left on device|disk full|(?:role|schema|extension|type|relation) "[\w.-]+" (?:does not exist|already exists|is not available)|canceling statement due to [a-z ]+/i;
+  /permission denied for [a-z ]+ "?[\w-]+"?|server version mismatch|Connection refused|certificate verify failed|root certificate file "[^"]+" does not exist|password authentication failed|No space left on device|disk full|(?:role|schema|extension|type|relation) "[\w.-]+" (?:does not exist|already exists|is not available)|canceling statement due to [a-z ]+/i;
 
 const diskFull = /No space left on device|disk full/i;
 
