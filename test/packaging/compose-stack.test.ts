@@ -60,6 +60,17 @@ describe.skipIf(why !== undefined)('the stack that `docker compose up` started',
     expect(stdout).toContain('Temporal at temporal:7233, namespace default: 1 worker(s)');
   });
 
+  test('has a LiteLLM that reaches its database, and not Temporal', async () => {
+    const connect = (host: string, port: number) =>
+      stack.compose('exec', 'litellm', 'bash', '-c', `timeout 20 bash -c '</dev/tcp/${host}/${port}'`);
+    expect(await connect('postgres', 5432)).toMatchObject({ exitCode: 0 });
+    expect((await connect('temporal', 7233)).exitCode).not.toBe(0);
+  });
+
+  test('has a worker of which no memory image is written', async () => {
+    expect((await stack.compose('exec', 'worker', 'sh', '-c', 'ulimit -c')).stdout).toBe('0');
+  });
+
   test('has a LiteLLM without a model, which is no error', async () => {
     const proxy = createProxy({ url: await stack.url('litellm', 4000) });
     expect(await proxy.modelInfo(new Secret((await keys()).LITELLM_MASTER_KEY))).toEqual([]);

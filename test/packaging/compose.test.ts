@@ -23,6 +23,7 @@ interface Service {
   readonly restart?: string;
   readonly user?: string;
   readonly group_add?: string[];
+  readonly networks?: Record<string, unknown>;
 }
 interface Project {
   readonly name: string;
@@ -127,6 +128,17 @@ describe('docker-compose.yml', () => {
       'temporal-ui:8080',
       'temporal:7233',
     ]);
+  });
+
+  test('keeps LiteLLM, which calls whatever address its users give it, away from Temporal, which asks for no password', async () => {
+    const { project } = await resolved();
+    const networks = (name: string) => Object.keys(project.services[name]?.networks ?? {});
+    const neighbours = (name: string) =>
+      Object.keys(project.services)
+        .filter((other) => networks(other).some((network) => networks(name).includes(network)))
+        .toSorted();
+    expect(neighbours('litellm')).toEqual(['litellm', 'postgres', 'worker']);
+    expect(neighbours('temporal')).toEqual(['postgres', 'temporal', 'temporal-ui', 'worker']);
   });
 
   test('holds no password: each value of a secret variable, and each password of a URL, is a required ${...}', async () => {
