@@ -4,6 +4,7 @@ import { type Finding, isBlocking } from '../rotation/finding.ts';
 import { RotationError } from '../rotation/failure.ts';
 import { temporalSettings } from '../temporal/connection.ts';
 import { exitCodes } from './exit.ts';
+import { printable } from './printable.ts';
 import { renderFinding } from './rendering.ts';
 import { connectForCommand } from './temporal-client.ts';
 
@@ -66,7 +67,7 @@ export async function doctor(
   }
   const blocked = checks.some(({ findings }) => findings.some(isBlocking));
   if (options.json === true) process.stdout.write(`${JSON.stringify(checks, null, 2)}\n`);
-  else process.stdout.write(`${checks.map(renderCheck).join('\n')}\n`);
+  else process.stdout.write(`${printable(checks).map(renderCheck).join('\n')}\n`);
   return blocked ? exitCodes.finding : exitCodes.done;
 }
 

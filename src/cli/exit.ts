@@ -1,4 +1,5 @@
 import { failureTypes, RotationError } from '../rotation/failure.ts';
+import { printable } from './printable.ts';
 
 /** What the process tells a script. Nothing was changed for `finding` and `usage`. */
 export const exitCodes = {
@@ -37,7 +38,7 @@ export function endWhenUnread(streams: readonly NodeJS.WritableStream[]): void {
 
 /** Prints an error the way every command does, and returns the exit code. */
 export function reportError(error: unknown): number {
-  const print = (line: string) => process.stderr.write(`litellm-rotate: ${line}\n`);
+  const print = (line: string) => process.stderr.write(`litellm-rotate: ${printable(line)}\n`);
   if (error instanceof CommandError) {
     print(`error: ${error.message}`);
     for (const hint of error.hints) print(`hint: ${hint}`);

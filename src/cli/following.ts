@@ -14,6 +14,7 @@ import type { RotationResult, RotationStatus } from '../rotation/status.ts';
 import { describeProgress, readProgressReport } from '../rotation/step-progress.ts';
 import { statusQuery } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
+import { printable } from './printable.ts';
 import { fit, renderPhase, renderStep, seconds } from './rendering.ts';
 
 const pollMs = 400;
@@ -62,7 +63,7 @@ export async function follow<T>(client: Client, workflowId: string, followed: Fo
 /** The result of a workflow that has closed, or what its failure means. */
 export async function resultOf(handle: WorkflowHandle): Promise<RotationResult> {
   try {
-    return (await handle.result()) as RotationResult;
+    return printable((await handle.result()) as RotationResult);
   } catch (error) {
     if (!(error instanceof WorkflowFailedError)) throw error;
     const { cause } = error;
@@ -123,7 +124,9 @@ export function pausedNote(workflowId: string, { steps }: RotationStatus): strin
 /** Undefined while no worker answers. */
 export async function queryStatus(handle: WorkflowHandle): Promise<RotationStatus | undefined> {
   try {
-    return await handle.client.withDeadline(Date.now() + answerMs, () => handle.query(statusQuery));
+    return printable(
+      await handle.client.withDeadline(Date.now() + answerMs, () => handle.query(statusQuery)),
+    );
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw error;
     return undefined;

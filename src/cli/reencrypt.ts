@@ -16,6 +16,7 @@ import {
 import { workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
 import { follow, type Followed } from './following.ts';
+import { printable } from './printable.ts';
 import { placeOf, renderRows, seconds, table } from './rendering.ts';
 import { requester } from './requester.ts';
 import { withClient } from './temporal-client.ts';
@@ -67,7 +68,7 @@ export function exitCodeOf({ outcome, remaining }: ReencryptionResult): number {
 export const reencryption: Followed<ReencryptionResult> = {
   async resultOf(handle) {
     try {
-      return (await handle.result()) as ReencryptionResult;
+      return printable((await handle.result()) as ReencryptionResult);
     } catch (error) {
       if (!(error instanceof WorkflowFailedError)) throw error;
       const { cause } = error;

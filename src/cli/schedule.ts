@@ -7,6 +7,7 @@ import {
 import type { KeyName } from '../rotation/keys.ts';
 import { workflowTaskTimeout, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
+import { printable } from './printable.ts';
 import { table } from './rendering.ts';
 import { withClient } from './temporal-client.ts';
 
@@ -81,7 +82,7 @@ export async function listSchedules(options: { json?: boolean }): Promise<number
         'no schedule yet; make one with: litellm-rotate schedule create TARGET --every 90d\n',
       );
     else {
-      const rows = found.map(({ schedule, next, paused, last }) => [
+      const rows = printable(found).map(({ schedule, next, paused, last }) => [
         schedule,
         paused ? 'paused' : next,
         last,

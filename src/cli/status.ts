@@ -11,6 +11,7 @@ import {
   runningNote,
 } from './following.ts';
 import { describeInventory, inventoried } from './inventory.ts';
+import { printable } from './printable.ts';
 import { describeReconciliation, reconciled } from './reconcile.ts';
 import { describeReencryption, exitCodeOf, reencryption } from './reencrypt.ts';
 import { renderPhase, renderStep, table } from './rendering.ts';
@@ -25,7 +26,7 @@ export async function listRotations(options: { json?: boolean; limit: number }):
     else if (found.length === 0)
       process.stdout.write('no rotation yet; start one with: litellm-rotate rotate TARGET\n');
     else {
-      const rows = found.map(({ workflowId, target, outcome, phase, startedAt }) => [
+      const rows = printable(found).map(({ workflowId, target, outcome, phase, startedAt }) => [
         startedAt,
         target,
         outcome,

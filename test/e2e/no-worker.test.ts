@@ -37,6 +37,17 @@ test('a rotation that no worker has taken says so, in the list and by itself', a
   }
 }, 120_000);
 
+test('what others have written is shown, and obeyed by no terminal', async () => {
+  const workflowId = 'cleared\u001B[2J\u009B2J\u202E';
+  await cli(['rotate', 'prod', '--detach', '--workflow-id', workflowId]);
+  for (const args of [['status'], ['status', workflowId]]) {
+    const { stdout, stderr } = await cli(args);
+    const shown = stdout + stderr;
+    expect(shown).toContain(String.raw`cleared\u001b[2J\u009b2J\u202e`);
+    expect(shown).not.toMatch(/[^\P{C}\n]/u);
+  }
+}, 120_000);
+
 test.for([['inventory'], ['reconcile'], ['plan']] as const)(
   '%s says that it waits, until Ctrl-C',
   { timeout: 120_000 },
