@@ -44,11 +44,14 @@ export interface RehearsalOptions {
 
 /**
  * What keeps a spare LiteLLM to itself, where the configuration does not say otherwise. Its models are in the database;
- * it asks no provider for the state of batches, and tells nobody that it runs.
+ * it asks no provider for the state of batches, tells nobody that it runs, and listens on this machine alone: with every
+ * stored credential, and budgets of its own, it would serve whoever has a virtual key.
  * Source: LiteLLM 1.106.2 and 1.110.2, proxy/proxy_server.py and constants.py; since 1.107, proxy/telemetry/settings.py
- * (`LITELLM_TELEMETRY_DISABLED` overrules groups and endpoint of its own telemetry, wherever they are set).
+ * (`LITELLM_TELEMETRY_DISABLED` overrules groups and endpoint of its own telemetry, wherever they are set); 1.108.7,
+ * proxy/proxy_cli.py (`--host`, which is every address by default).
  */
 const quiet = {
+  HOST: '127.0.0.1',
   STORE_MODEL_IN_DB: 'True',
   PROXY_BATCH_POLLING_ENABLED: 'false',
   LITELLM_KEY_ROTATION_ENABLED: 'false',

@@ -20,7 +20,7 @@ afterAll(stopAll);
 /** Twice the time after which LiteLLM looks at its database again, and some more. */
 const watchedMs = 8_000;
 
-test('a spare LiteLLM asks no provider for its models, no key manager, and nobody for headers, though the target is set to', async () => {
+test('a spare LiteLLM asks no provider for its models, no key manager, and nobody for headers, though the target is set to, and is reached from this machine alone', async () => {
   const asked: string[] = [];
   const outside = createServer(({ url }, response) => {
     asked.push(url ?? '');
@@ -59,7 +59,7 @@ test('a spare LiteLLM asks no provider for its models, no key manager, and nobod
   const config = join(directory, 'config.yaml');
   await writeFile(config, emptyConfig);
   const rehearsal = rehearsalOf(url, {
-    start: [install.python, ...litellmArguments(install.bin, config, port)],
+    start: [install.python, ...withoutHost(litellmArguments(install.bin, config, port))],
     port,
     cwd: directory,
     environment: {
@@ -75,6 +75,10 @@ test('a spare LiteLLM asks no provider for its models, no key manager, and nobod
     await expect
       .poll(() => spare.proxy.models(keys.master).catch(() => []), { timeout: 240_000, interval: 500 })
       .toEqual(['of-a-user']);
+    // One that listens on every address answers on this one, too.
+    await expect(fetch(`http://127.0.0.2:${port}/health/liveliness`)).rejects.toMatchObject({
+      cause: { code: 'ECONNREFUSED' },
+    });
     await sleep(watchedMs);
   } finally {
     await spare.stop();
@@ -86,3 +90,9 @@ test('a spare LiteLLM asks no provider for its models, no key manager, and nobod
   await rm(directory, { recursive: true });
   outside.close();
 }, 300_000);
+
+/** As people forget it. */
+function withoutHost(args: readonly string[]): string[] {
+  const at = args.indexOf('--host');
+  return at === -1 ? [...args] : args.toSpliced(at, 2);
+}
