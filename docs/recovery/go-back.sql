@@ -12,7 +12,7 @@
 \endif
 
 begin;
-set local search_path = :"schema", pg_catalog;
+set local search_path = pg_catalog, :"schema";
 -- As the journal's texts were written.
 set local array_nulls = on;
 set local intervalstyle = postgres;

@@ -40,6 +40,13 @@ describe.skipIf(!hasPsql).each([
     expect(await database.observe('r-1')).toMatchObject({ side: 'previous' });
   });
 
+  test("takes none of the functions that LiteLLM's role may have put into its schema for one of Postgres'", async () => {
+    await cutOver();
+    await lab.client.query(`create function public.quote_ident(text) returns text language plpgsql as
+      $$ begin raise exception 'called as %', current_user; end $$`);
+    expect(await goBack()).toMatchObject({ exitCode: 0 });
+  });
+
   test('refuses when a value was stored since, and changes nothing', async () => {
     await cutOver();
     await lab.client.query(
