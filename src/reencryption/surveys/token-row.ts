@@ -24,7 +24,7 @@ export interface TokenColumn {
  */
 export const isRowOf: Readonly<Record<Exclude<TokenRow, 'none'>, string>> = {
   sha256: 'token = $1',
-  plain: `token like 'sk-%' and encode(sha256(convert_to(token, 'UTF8')), 'hex') = $1`,
+  plain: `token like 'sk-%' and encode(sha256(convert_to(token, 'UTF8'::name)), 'hex') = $1`,
 };
 
 /** The form in which the key is there; plain counts, where a deployment has both. */
