@@ -41,6 +41,15 @@ describe('the last outage', () => {
     });
   });
 
+  test('is not taken from evidence that somebody else has written, which every later plan would fail on', async () => {
+    await rotate('r-1', evidence);
+    await rotate('r-2', { ...evidence, outageParts: { restartMs: 'long', swapMs: 9 } });
+    await rotate('r-3', { ...evidence, outageParts: { restartMs: 99, swapMs: [9] } });
+    expect(await lab.rotationDatabase().lastOutage()).toMatchObject({ restartMs: 12_500 });
+    await rotate('r-4', { ...evidence, reencrypted: { values: 'all' } });
+    expect(await lab.rotationDatabase().lastOutage()).toMatchObject({ restartMs: 12_500, values: 0 });
+  });
+
   test('of a rotation that swapped nothing has no values', async () => {
     await rotate('r-1', { ...evidence, reencrypted: null });
     expect(await lab.rotationDatabase().lastOutage()).toMatchObject({ restartMs: 12_500, values: 0 });
