@@ -4,8 +4,10 @@ import { failureTypes, RotationError } from './failure.ts';
 // The workflow sandbox has no `new Function`; without this, zod would probe for it.
 z.config({ jitless: true });
 
-/** A text that a person writes: a name, a reason. */
-export const text = z.string().check(z.minLength(1), z.maxLength(500));
+/** A text that a person writes: a name, a reason. It is recorded as jsonb, which takes no NUL and no half of a character. */
+export const text = z
+  .string()
+  .check(z.minLength(1), z.maxLength(500), z.regex(/^(?:[^\p{Cc}\p{Cs}]|[\n\t])*$/u));
 
 /** What a workflow is given, as its refusals speak of it. */
 export interface InputShape<Schema extends z.ZodMiniObject> {
@@ -56,7 +58,7 @@ function describeIssue(
   const path = issue.path.map(String).join('.');
   const field = String(issue.path[0]);
   if (issue.path[0] !== undefined && !(field in input)) return `"${path}" is missing`;
-  return `"${path}" must be ${hints[field] ?? 'a text of 1 to 500 characters'}`;
+  return `"${path}" must be ${hints[field] ?? 'a text of 1 to 500 characters, without control characters'}`;
 }
 
 function kindOf(value: unknown): string {

@@ -13,6 +13,11 @@ describe('a rotation request', () => {
     });
   });
 
+  test('takes whatever people write', () => {
+    const reason = 'TICKET-12: “älter als 90 Tage” 🔑\n\tsee 模型';
+    expect(parseRequest([{ target: 'prod', reason }])).toMatchObject({ reason });
+  });
+
   test('keeps the order master, salt, and names each key once', () => {
     expect(parseRequest([{ target: 'prod', keys: ['salt', 'master', 'salt'] }]).keys).toEqual([
       'master',
@@ -38,6 +43,13 @@ describe('a rotation request', () => {
     ['an unknown key', [{ target: 'a', keys: ['root'] }], 'must be a list of "master" and "salt"'],
     ['a dry run that is a text', [{ target: 'a', dryRun: 'yes' }], '"dryRun" must be true or false'],
     ['a rehearsal that is a text', [{ target: 'a', rehearse: 'yes' }], '"rehearse" must be true or false'],
+    // jsonb takes neither, and so the evidence could not be recorded: after the outage, and for nothing.
+    ['a reason with a NUL', [{ target: 'a', reason: 'a\u0000b' }], '"reason" must be a text of 1 to 500'],
+    [
+      'half a character',
+      [{ target: 'a', requestedBy: '\ud83d' }],
+      '"requestedBy" must be a text of 1 to 500',
+    ],
     ['a reason that is too long', [{ target: 'a', reason: 'x'.repeat(501) }], '"reason" must be a text'],
   ] as const)('refuses %s with one sentence', ([, inputs, problem]) => {
     expect(() => parseRequest(inputs)).toThrow(
