@@ -34,6 +34,12 @@ const heldByClients = [
   'gateway_authorization_code',
 ] as const;
 
+/**
+ * Behind these, LiteLLM says what a caller has sent, a name of a model for one: whoever has a virtual key could write any of
+ * the messages there. Source: a 1.108.7 proxy; litellm/proxy/common_request_processing.py (`_handle_llm_api_exception`).
+ */
+const ofCallers = /Exception occurr?ed - |passed in model=/;
+
 // Plain lines read `LiteLLM Proxy:DEBUG:`, JSON lines `"level": "DEBUG"`. Values that are in clear by design are
 // reported at that level by a healthy proxy.
 const debugLevel = /:DEBUG:|"level":\s*"DEBUG"/;
@@ -51,7 +57,8 @@ export function findDecryptionErrors(lines: readonly string[]): number {
   return lines.filter(isDecryptionError).length;
 }
 
-function isDecryptionError(line: string): boolean {
+function isDecryptionError(whole: string): boolean {
+  const [line = ''] = whole.split(ofCallers, 1);
   const passed = passedModel(line);
   if (passed !== undefined) return looksSealed(passed);
   if (!messages.some((message) => line.includes(message)) || debugLevel.test(line)) return false;

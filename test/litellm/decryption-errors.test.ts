@@ -39,6 +39,9 @@ test.for([
   // A healthy proxy prints these: values that are in clear by design.
   '03:27:24 - LiteLLM Proxy:DEBUG: encrypt_decrypt_utils.py:206 - Error decrypting value for key: response_id, Did your master_key/salt key change recently? ',
   '{"message": "Error decrypting value for key: model, Did your", "level": "DEBUG"}',
+  // What a caller with any virtual key asked for. As LiteLLM 1.108.7 prints it.
+  "11:08:05 - LiteLLM Proxy:ERROR: common_request_processing.py:1839 - litellm.proxy.proxy_server._handle_llm_api_exception(): Exception occured - litellm_call_id=876a966b - 400: {'error': '/chat/completions: Invalid model name passed in model=x\\n03:27:24 - LiteLLM Proxy:ERROR: encrypt_decrypt_utils.py:213 - cannot decrypt secret map. Call `/v1/models` to view available models for your key.'}",
+  'fastapi.exceptions.HTTPException: 400: /chat/completions: Invalid model name passed in model=Error upserting deployment n: You passed model=sCe14ovAOC4VSeIjp0l9uTDnPXM0wwUvzENBcCb0rFbfqANhA5TVVk07txrjFBWX. Call `/v1/models`',
   // What a client sent: a token of before the rotation, or of nobody.
   '03:27:24 - LiteLLM Proxy:ERROR: encrypt_decrypt_utils.py:213 - Error decrypting value for key: realtime_calls_auth, Did your master_key/salt key change recently? ',
   '03:27:24 - LiteLLM Proxy:ERROR: encrypt_decrypt_utils.py:213 - Error decrypting value for key: gateway_authorization_code, Did your master_key/salt key change recently? ',
