@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { findDecryptionErrors } from '../litellm/decryption-errors.ts';
 import { knownKeys } from '../litellm/known-keys.ts';
 import type { Inventory, VisitValue } from '../reencryption/port.ts';
+import type { Finding } from '../rotation/finding.ts';
 import { decideCase, type RotationCase } from '../rotation/case.ts';
 import type { ReportProgress } from '../rotation/fence.ts';
 import { createRowList, type ValueInventory } from '../rotation/inventory.ts';
@@ -12,6 +13,7 @@ import { currentKeys, refusal } from './current-keys.ts';
 import { fingerprintsOf } from './generations.ts';
 import { environmentFindings, lookAtProxies } from './keys-in-force.ts';
 import type { Job, Ports, Target } from './ports.ts';
+import { findStranger } from './stranger.ts';
 
 /** How far back the service's log is read. */
 export const logLines = 2_000;
@@ -87,12 +89,12 @@ export function createPreflightActivities(ports: Ports) {
       const target = ports.target(job.target);
       return withHeartbeat(async () => {
         const { master } = await currentKeys(target, job);
+        const urls = target.proxies.map(({ url }) => url);
+        const stranger = await findStranger(target);
+        if (stranger !== undefined)
+          return { urls, models: 0, modelsDigest: '', findings: [strangerFinding(target, stranger)] };
         const { seen, findings } = await lookAtProxies(target.proxies, master);
-        return {
-          urls: target.proxies.map(({ url }) => url),
-          ...seen,
-          findings,
-        };
+        return { urls, ...seen, findings };
       });
     },
 
@@ -134,6 +136,17 @@ export function createPreflightActivities(ports: Ports) {
         return { digest: createHash('sha256').update(JSON.stringify(job.plan)).digest('hex') };
       });
     },
+  };
+}
+
+function strangerFinding({ service }: Target, found: string): Finding {
+  return {
+    severity: 'blocking',
+    code: 'port-of-another',
+    where: service.description,
+    found,
+    expected: "LiteLLM's own processes, or root's, alone to listen there, as its keys are sent there",
+    next: 'end that process, or give LiteLLM its own address as proxy.url',
   };
 }
 

@@ -6,6 +6,7 @@ import { generationsOf, secretsOf } from './generations.ts';
 import { failureLines, withLastLines } from './last-lines.ts';
 import type { Job, Ports, Target } from './ports.ts';
 import { logLines } from './preflight.ts';
+import { findStranger } from './stranger.ts';
 
 const pollMs = 500;
 
@@ -144,7 +145,14 @@ async function waitUntilReady(
       target.proxies.map((proxy) => proxy.readiness().catch(() => ({ ready: false, detail: 'no answer' }))),
     );
     const seconds = Math.round((Date.now() - startedAt) / 100) / 10;
-    if (answers.every(({ ready }) => ready)) return { seconds };
+    if (answers.every(({ ready }) => ready)) {
+      const stranger = await findStranger(target);
+      if (stranger === undefined) return { seconds };
+      throw new RotationError(
+        failureTypes.serviceFailed,
+        `${stranger}; expected LiteLLM alone, as its keys are sent there; end that process`,
+      );
+    }
     if (Date.now() - startedAt > target.timing.readyTimeoutMs) {
       const details = target.proxies.map(
         ({ url }, index) => `${url}: ${answers[index]?.detail ?? 'no answer'}`,

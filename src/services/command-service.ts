@@ -3,9 +3,10 @@ import { RotationError, failureTypes } from '../rotation/failure.ts';
 import { isBlocking } from '../rotation/finding.ts';
 import { commandFindings, statusFindings } from './command-findings.ts';
 import type { CommandLook, CommandServiceOptions } from './command-options.ts';
-import { describeOutcome, run, succeeded } from './host.ts';
+import { describeOutcome, run, succeeded, thisHost } from './host.ts';
 import type { Outcome } from './host.ts';
 import { sizeOf, tail } from './log-file.ts';
+import { strangersOn } from './listeners.ts';
 import type { Service, ServiceState } from './port.ts';
 import { givenValues } from './process-environment.ts';
 import { environmentOf, isAlive, processWithPid, withDescendants } from './process-table.ts';
@@ -156,6 +157,13 @@ export function createCommandService(options: CommandServiceOptions): Service {
         names,
         environments.filter((found) => found !== undefined),
       );
+    },
+
+    async strangers(port) {
+      const { process } = await look();
+      const family = process === undefined ? [] : await withDescendants(process);
+      const pids = family.map(({ pid }) => pid);
+      return await strangersOn(thisHost, port, pids);
     },
 
     async log(instance, lines) {

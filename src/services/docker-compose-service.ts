@@ -161,6 +161,9 @@ export function createDockerComposeService(options: DockerComposeServiceOptions)
       );
     },
 
+    // A published port is the engine's, which runs as root.
+    strangers: () => Promise.resolve([]),
+
     // What the instance is, the workflow says, and so whoever can write to Temporal: no other container's log is for them.
     async log(instance, lines) {
       const { containers } = await look();

@@ -33,6 +33,11 @@ export interface Service {
   start(fence: Fence, signal: AbortSignal): Promise<ServiceState>;
   /** The running process's (or container's) value of each name, as given at its start. */
   environment(names: readonly string[]): Promise<ReadonlyMap<string, GivenValue>>;
+  /**
+   * Users that listen on a TCP port of the worker's machine and are neither root nor the service's: while it is stopped,
+   * anybody there can take its port. None where that cannot be told.
+   */
+  strangers(port: number): Promise<readonly number[]>;
   /** The last lines that this start of the service wrote, oldest first; not redacted. Undefined when no log can be read. */
   log(instance: string, lines: number): Promise<readonly string[] | undefined>;
 }

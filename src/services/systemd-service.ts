@@ -1,5 +1,6 @@
 import { environmentOf, processesOf } from './control-group.ts';
 import { describeOutcome, succeeded, thisHost } from './host.ts';
+import { strangersOn } from './listeners.ts';
 import type { Host } from './host.ts';
 import { journalLines } from './journal.ts';
 import type { GivenValue, Service, ServiceState } from './port.ts';
@@ -160,6 +161,11 @@ export function createSystemdService(options: SystemdServiceOptions): Service {
         }
       }
       return new Map(names.map((name): [string, GivenValue] => [name, 'unknown']));
+    },
+
+    async strangers(port) {
+      const { mainPid, controlGroup } = await look();
+      return await strangersOn(host, port, [mainPid, ...(await processesOf(host, controlGroup))]);
     },
 
     log: (instance, lines) => journalLines(host, instance, lines, manager.environment),
