@@ -1,9 +1,12 @@
+import { spawn } from 'node:child_process';
 import { readFileSync, existsSync } from 'node:fs';
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { freePort } from '../../lab/child.ts';
 import { canRunSystemd, startSystemdBox } from '../../lab/systemd-box.ts';
 import type { SystemdBox } from '../../lab/systemd-box.ts';
 import { createSystemdService } from '../../src/services/systemd-service.ts';
@@ -333,6 +336,28 @@ describe.skipIf(why !== undefined)('a service under systemd', () => {
     expect(lines).toContainEqual(expect.stringMatching(/^Started .*talks\.service/));
     expect((await talks.log(first.instance ?? '', 50)) ?? []).toContain(`start ${first.instance}`);
     expect((await talks.log(second.instance ?? '', 1)) ?? []).toHaveLength(1);
+    await talks.stop(newestFence(), never);
+  });
+
+  test('tells who else listens on a port: nobody, root, or a user that is not its own', async () => {
+    const talks = service('talks');
+    await talks.start(newestFence(), never);
+    const [free, taken] = [await freePort(), await freePort()];
+    const squatter = spawn('python3', ['-m', 'http.server', '--bind', '127.0.0.1', `${taken}`], {
+      uid: 65_534,
+      gid: 65_534,
+      cwd: '/',
+      stdio: 'ignore',
+    });
+    const ours = createServer().listen(0, '127.0.0.1');
+    try {
+      await expect.poll(() => talks.strangers(taken)).toEqual([65_534]);
+      expect(await talks.strangers(free)).toEqual([]);
+      expect(await talks.strangers((ours.address() as AddressInfo).port)).toEqual([]);
+    } finally {
+      squatter.kill();
+      ours.close();
+    }
     await talks.stop(newestFence(), never);
   });
 
