@@ -31,6 +31,12 @@ export function randomKey(): Secret {
   return new Secret(`sk-${crypto.randomUUID()}`);
 }
 
+/** The side's master key gets 200: no other key is sent. */
+export async function proveAccepted(proxy: Proxy, generations: KeyGenerations, side: Side): Promise<void> {
+  if (!(await accepts(proxy, generations[side].master)))
+    throw wrongKey(proxy, side, `refuses the ${side} master key`);
+}
+
 /** The side's master key gets 200; a random one and the other side's get 401. */
 export async function proveKeys(
   proxy: Proxy,
@@ -39,21 +45,26 @@ export async function proveKeys(
   signal: AbortSignal,
 ): Promise<void> {
   const [expected, other] = [generations[side], generations[side === 'pending' ? 'previous' : 'pending']];
-  const fail = (found: string) => {
-    throw new RotationError(
-      failureTypes.wrongKey,
-      `${proxy.url}: found that it ${found}; expected only the ${side} master key to be accepted`,
-    );
-  };
-  if (!(await accepts(proxy, expected.master))) fail(`refuses the ${side} master key`);
-  if (await accepts(proxy, randomKey())) fail('accepts a random key');
+  await proveAccepted(proxy, generations, side);
+  if (await accepts(proxy, randomKey())) throw wrongKey(proxy, side, 'accepts a random key');
   if (other.master.equals(expected.master)) return;
   const deadline = Date.now() + refusalTimeoutMs;
   while (await accepts(proxy, other.master)) {
     if (Date.now() > deadline)
-      fail(`still accepts the ${side === 'pending' ? 'previous' : 'pending'} master key`);
+      throw wrongKey(
+        proxy,
+        side,
+        `still accepts the ${side === 'pending' ? 'previous' : 'pending'} master key`,
+      );
     await pause(1_000, signal);
   }
+}
+
+function wrongKey({ url }: Proxy, side: Side, found: string): RotationError {
+  return new RotationError(
+    failureTypes.wrongKey,
+    `${url}: found that it ${found}; expected only the ${side} master key to be accepted`,
+  );
 }
 
 /** An answer that is neither yes nor no proves nothing of the key, and may be another one when it is asked again. */

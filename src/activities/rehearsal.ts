@@ -5,7 +5,7 @@ import { takeFence, withHeartbeat } from './context.ts';
 import { generationsOf, secretsOf, transitionOf } from './generations.ts';
 import { lookAtProxies } from './keys-in-force.ts';
 import type { Job, Ports, Target } from './ports.ts';
-import { proveKeys, proveModels, proveValues, type SeenModels } from './proofs.ts';
+import { proveAccepted, proveKeys, proveModels, proveValues, type SeenModels } from './proofs.ts';
 import {
   assertDecrypting,
   proveCanary,
@@ -92,12 +92,14 @@ export function createRehearsalActivities(ports: Ports) {
           await untilReady(spare, rehearsal, signal);
           startMs = elapsed(since);
           await proveOnClone(rehearsal, job, signal);
+          await proveAccepted(spare.proxy, generations, 'pending');
+          // Before more is sent: whoever has taken the port can open nothing, and must not be sent the previous key, which is in force.
+          await proveCanary(target, spare, job, generations, signal);
           await proveKeys(spare.proxy, generations, 'pending', signal);
           const { master } = generations.pending;
           await proveModels(spare.proxy, master, job, rehearsal.readyTimeoutMs, signal, () =>
             assertDecrypting(spare, job.tolerate),
           );
-          await proveCanary(target, spare, job, generations, signal);
           await watchOutput(spare, target.timing.observeMs, job.tolerate, signal);
         } catch (error) {
           await spare.stop();
