@@ -11,7 +11,7 @@ test('no key is sent to Postgres, which may log statements with their parameters
   const { sha256 } = tokenForms(masterKey.from);
   await lab.client.query('insert into "LiteLLM_VerificationToken" (token) values ($1)', [sha256]);
   const fence = await begin(database);
-  await database.inventory([previous], masterKey.from, silent);
+  await database.inventory([previous], masterKey.from, silent, never);
   await database.stage(transition, fence, silent, never);
   expect(await database.swap(transition, masterKey, fence, silent)).toMatchObject({ tokenRow: 'sha256' });
   await database.restore(transition, masterKey, fence, silent);
