@@ -15,7 +15,7 @@ import { describeProgress, readProgressReport } from '../rotation/step-progress.
 import { statusQuery } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
 import { printable } from './printable.ts';
-import { fit, renderPhase, renderStep, seconds } from './rendering.ts';
+import { fit, renderPhase, renderRetry, renderStep, type Retry, seconds } from './rendering.ts';
 
 const pollMs = 400;
 /** A worker that lives answers in some ms; without one, the query waits as long as it may. */
@@ -51,7 +51,9 @@ export async function follow<T>(client: Client, workflowId: string, followed: Fo
       else if (name === 'RUNNING') screen.note('waiting for a worker on the task queue');
       if (status?.outcome === 'paused') screen.note(pausedNote(workflowId, status));
       if (name !== 'RUNNING') return await followed.resultOf(handle);
-      if (status?.outcome === 'needs a person') throw needsPerson(workflowId, status);
+      // A reconciliation says so with its last breath.
+      if (status?.outcome === 'needs a person' && (await handle.describe()).status.name === 'RUNNING')
+        throw needsPerson(workflowId, status);
       await sleep(pollMs, undefined, { signal: detached.signal }).catch(() => undefined);
     }
   } finally {
@@ -133,21 +135,30 @@ export async function queryStatus(handle: WorkflowHandle): Promise<RotationStatu
   }
 }
 
-/**
- * How far the running step is, from its heartbeat, which is fresher than what the workflow knows; empty when none runs.
- */
-export async function runningNote(handle: WorkflowHandle, status: RotationStatus): Promise<string> {
+/** What there is to say of the running step. */
+export interface RunningNote {
+  /** How far it is, from its heartbeat, which is fresher than what the workflow knows; empty when no step runs. */
+  readonly note: string;
+  /** Where its last attempt failed. */
+  readonly retry: Retry | null;
+}
+
+export async function runningNote(handle: WorkflowHandle, status: RotationStatus): Promise<RunningNote> {
   const running = status.steps.findLast(({ state }) => state === 'running');
-  if (running === undefined) return '';
+  if (running === undefined) return { note: '', retry: null };
   const { raw } = await handle.describe();
   const [activity] = raw.pendingActivities ?? [];
   const data = activity?.heartbeatDetails?.payloads?.[0]?.data;
   const attempt = activity?.attempt ?? 1;
   const tries = attempt > 1 ? `, attempt ${attempt}` : '';
+  const failure = activity?.lastFailure?.message;
   const heartbeat = data ? (JSON.parse(Buffer.from(data).toString('utf8')) as object) : {};
   const progress = readProgressReport({ step: '', ...heartbeat }) ?? running.progress;
   const far = progress === null || progress.done === 0 ? '' : `: ${describeProgress(progress)}`;
-  return `${running.title}${far} … ${seconds(Math.max(0, Date.now() - running.startedAt))}${tries}`;
+  return {
+    note: `${running.title}${far} … ${seconds(Math.max(0, Date.now() - running.startedAt))}${tries}`,
+    retry: failure ? { attempt, title: running.title, failure } : null,
+  };
 }
 
 /** Lines that stay, and on a terminal one line below them that changes. */
@@ -157,7 +168,7 @@ function createScreen() {
   const columns = () => process.stderr.columns || 80;
   let shown = 0;
   let phase = '';
-  let noted = '';
+  let [noted, retried] = ['', ''];
   const clear = () => {
     if (live) process.stderr.write('\r\u001B[K');
   };
@@ -172,13 +183,17 @@ function createScreen() {
       else if (text !== noted) line(`  ${text}`);
       noted = text;
     },
-    show(status: RotationStatus, note: string) {
+    show(status: RotationStatus, { note, retry }: RunningNote) {
       for (const step of status.steps.slice(shown)) {
         if (step.state === 'running') break;
         if (step.phase !== phase) line(renderPhase((phase = step.phase), process.stderr));
         line(renderStep(step, process.stderr));
         shown += 1;
       }
+      // On a terminal, the line that changes counts the attempts.
+      const told = retry === null ? '' : `${live ? '' : retry.attempt} ${retry.title} ${retry.failure}`;
+      if (retry !== null && told !== retried) line(renderRetry(retry, process.stderr));
+      retried = told;
       if (live) process.stderr.write(`\r\u001B[K${fit(`  ${note}`, columns())}`);
     },
   };

@@ -24,6 +24,18 @@ export function renderPhase(phase: string, stream?: Stream): string {
   return style('bold', phase, stream);
 }
 
+/** A step that is tried again after a failure. */
+export interface Retry {
+  readonly title: string;
+  /** The one that runs, or is about to. */
+  readonly attempt: number;
+  readonly failure: string;
+}
+
+export function renderRetry({ title, attempt, failure }: Retry, stream?: Stream): string {
+  return `  ${style('yellow', '!', stream)} ${title}: failed, attempt ${attempt} follows: ${failure}`;
+}
+
 /** The end of a text, as much as a line of a terminal holds: it says how far a step is. */
 export function fit(text: string, columns: number): string {
   return text.length < columns ? text : `…${text.slice(text.length - columns + 2)}`;

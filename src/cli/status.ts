@@ -14,7 +14,7 @@ import { describeInventory, inventoried } from './inventory.ts';
 import { printable } from './printable.ts';
 import { describeReconciliation, reconciled } from './reconcile.ts';
 import { describeReencryption, exitCodeOf, reencryption } from './reencrypt.ts';
-import { renderPhase, renderStep, table } from './rendering.ts';
+import { renderPhase, renderRetry, renderStep, table } from './rendering.ts';
 import { describeResult, exitCodeOf as exitCodeOfRotation } from './rotate.ts';
 import { withClient } from './temporal-client.ts';
 
@@ -110,18 +110,20 @@ async function showWorkflow<T>(
   if (status !== undefined && options.json === true)
     process.stdout.write(`${JSON.stringify(status, null, 2)}\n`);
   if (status !== undefined && options.json !== true) {
-    const note = name === 'RUNNING' ? await runningNote(handle, status) : '';
+    const { note, retry } =
+      name === 'RUNNING' ? await runningNote(handle, status) : { note: '', retry: null };
     const lines = status.steps.flatMap((step, index) => [
       ...(step.phase === status.steps[index - 1]?.phase ? [] : [renderPhase(step.phase)]),
       step.state === 'running' && note !== '' ? `  … ${note}` : renderStep(step),
     ]);
+    if (retry !== null) lines.push(renderRetry(retry));
     process.stdout.write(
       `${[...lines, `${status.target}: ${describeOutcome(name, status.outcome)}${name === 'RUNNING' ? `, phase ${status.phase}` : ''}`].join('\n')}\n`,
     );
   }
   if (status?.outcome === 'paused' && options.json !== true)
     process.stdout.write(`${pausedNote(workflowId, status)}\n`);
-  if (status?.outcome === 'needs a person') throw needsPerson(workflowId, status);
+  if (status?.outcome === 'needs a person' && name === 'RUNNING') throw needsPerson(workflowId, status);
   if (name === 'RUNNING') return exitCodes.done;
   const result = await ending.followed.resultOf(handle);
   if (options.json !== true) process.stdout.write(`${ending.describe(result)}\n`);

@@ -122,7 +122,7 @@ export interface ImprovementReport {
 
 /**
  * The Postgres side of a rotation: LiteLLM's tables, and our journal in a schema of its own. Statements are bounded by
- * lock and statement timeouts. Errors are `RotationError`s of type `DatabaseFailed`, `LeaseHeld`, `FencedOut`,
+ * lock and statement timeouts. Errors are `RotationError`s of type `DatabaseFailed`, `DatabaseMisconfigured`, `LeaseHeld`, `FencedOut`,
  * `CountMismatch`; they name SQLSTATEs, tables and columns, and never a value or Postgres' DETAIL.
  */
 export interface RotationDatabase {

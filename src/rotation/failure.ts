@@ -21,6 +21,8 @@ export const failureTypes = {
   serviceFailed: 'ServiceFailed',
   /** The proxy does not answer as it must. */
   proxyFailed: 'ProxyFailed',
+  /** No session is had by that connection string. Final while nothing is touched; after that somebody may be mending it. */
+  databaseMisconfigured: 'DatabaseMisconfigured',
   /** Postgres refused or could not be reached. */
   databaseFailed: 'DatabaseFailed',
   /** A file could not be read or written (full disk, permissions). */

@@ -1,6 +1,6 @@
 import type { Job } from '../activities/ports.ts';
 import type { Progress } from './progress.ts';
-import { secrets, undo } from './policies.ts';
+import { leaving, undo } from './policies.ts';
 import type { Compensation } from './saga.ts';
 
 /** The models that were served before the outage, which must be served after it, whichever way it goes. */
@@ -24,7 +24,7 @@ export function createCompensations(job: Job, progress: Progress, before: () => 
   return {
     lease: step('lease', 'Release the lease', async (summary) => {
       // Never a reason to wait for a person: the next rotation takes over the lease of a workflow that has ended.
-      return secrets.releaseLease.executeWithOptions({ summary }, [job]).then(
+      return leaving.releaseLease.executeWithOptions({ summary }, [job]).then(
         ({ released }) => (released ? '' : 'it was not ours'),
         () => 'it could not be released; the next rotation takes it over',
       );

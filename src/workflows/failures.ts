@@ -100,13 +100,14 @@ export function endedReencryption(target: string, failure: unknown): Error {
   );
 }
 
-/** How a reconciliation closes that could not lead a rotation to one side: that is a person's work. */
-export function unreconciled(target: string, failure: unknown): ApplicationFailure {
+/** How a reconciliation closes that could not lead a rotation to one side: once it has begun to, that is a person's work. */
+export function unreconciled(target: string, failure: unknown, begun: boolean): ApplicationFailure {
   const type = typeOf(failure);
-  const refused = type === failureTypes.badRequest || type === failureTypes.leaseHeld;
+  const kept =
+    type === failureTypes.badRequest || type === failureTypes.leaseHeld ? type : failureTypes.refused;
   return plain(
     `${target} could not be reconciled: ${describeFailure(failure)}`,
-    refused ? type : 'NeedsPerson',
+    begun ? 'NeedsPerson' : kept,
   );
 }
 

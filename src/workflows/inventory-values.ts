@@ -2,7 +2,7 @@ import { setHandler, workflowInfo } from '@temporalio/workflow';
 import { parseInventoryRequest, type ValueInventory } from '../rotation/inventory.ts';
 import { readInput, refusedInventory } from './failures.ts';
 import { statusQuery } from './messages.ts';
-import { looks, values } from './policies.ts';
+import { firstValues, looks } from './policies.ts';
 import { Progress } from './progress.ts';
 
 /** Counts every sealed value of a target: `{ "target": "prod", "rows": true }`. Reads only, and takes no lease. */
@@ -17,7 +17,7 @@ export async function InventoryValues(...inputs: unknown[]): Promise<ValueInvent
       [job],
     );
     const found = await progress.run(
-      values.inventoryValues,
+      firstValues.inventoryValues,
       { ...job, rows },
       'Find every sealed value in the database',
       (inventory) => `${inventory.values} values in ${inventory.columns} columns`,

@@ -1,4 +1,4 @@
-import { proxyActivities } from '@temporalio/workflow';
+import { type ActivityOptions, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 import { failureTypes, finalFailures } from '../rotation/failure.ts';
 
@@ -11,7 +11,7 @@ const cancellationType = 'WAIT_CANCELLATION_COMPLETED';
 const nonRetryableErrorTypes: string[] = [...finalFailures];
 
 /** Looks: cheap to try again, for about a minute. */
-export const looks = proxyActivities<Activities>({
+const looking = {
   startToCloseTimeout: '30 seconds',
   heartbeatTimeout,
   cancellationType,
@@ -21,10 +21,11 @@ export const looks = proxyActivities<Activities>({
     maximumAttempts: 10,
     nonRetryableErrorTypes,
   },
-});
+} satisfies ActivityOptions;
+export const looks = proxyActivities<Activities>(looking);
 
 /** Work on the values of a database of any size. */
-export const values = proxyActivities<Activities>({
+const working = {
   startToCloseTimeout: '6 hours',
   heartbeatTimeout,
   cancellationType,
@@ -34,7 +35,8 @@ export const values = proxyActivities<Activities>({
     maximumAttempts: 10,
     nonRetryableErrorTypes,
   },
-});
+} satisfies ActivityOptions;
+export const values = proxyActivities<Activities>(working);
 
 /** The swap: behind the fence every second counts, so it gives up sooner and lets the service start again. */
 export const swaps = proxyActivities<Activities>({
@@ -50,7 +52,7 @@ export const swaps = proxyActivities<Activities>({
 });
 
 /** Writes of keys and files: short, and each attempt looks at what is done already. */
-export const secrets = proxyActivities<Activities>({
+const writing = {
   startToCloseTimeout: '1 minute',
   heartbeatTimeout,
   cancellationType,
@@ -60,7 +62,8 @@ export const secrets = proxyActivities<Activities>({
     maximumAttempts: 6,
     nonRetryableErrorTypes,
   },
-});
+} satisfies ActivityOptions;
+export const secrets = proxyActivities<Activities>(writing);
 
 /**
  * The service. A start that failed in the service's own words is not tried again: systemd counts starts, and its limit
@@ -90,6 +93,23 @@ export const proxy = proxyActivities<Activities>({
     nonRetryableErrorTypes,
   },
 });
+
+/**
+ * The same three where nothing is touched yet. A connection string that is wrong is refused at once; later on, somebody may
+ * be changing a password, and giving up would cost more.
+ */
+const untouched = ({ retry, ...options }: typeof looking | typeof working | typeof writing) =>
+  proxyActivities<Activities>({
+    ...options,
+    retry: {
+      ...retry,
+      nonRetryableErrorTypes: [...nonRetryableErrorTypes, failureTypes.databaseMisconfigured],
+    },
+  });
+export const firstLooks = untouched(looking);
+export const firstValues = untouched(working);
+/** Of the lease, which nothing waits for: the next rotation takes it over. */
+export const leaving = untouched(writing);
 
 /** Compensations, and what follows the pivot: more patient, as giving up leaves work for a person. */
 export const undo = proxyActivities<Activities>({

@@ -3,7 +3,7 @@ import { makePlan, type Plan } from '../rotation/plan.ts';
 import type { RotationRequest } from '../rotation/request.ts';
 import { converge } from './convergence.ts';
 import { endedAlready, unfinishedRotation } from './failures.ts';
-import { looks, values } from './policies.ts';
+import { firstLooks, firstValues, looks } from './policies.ts';
 import type { Rotation } from './rotation.ts';
 
 /** Looks at every part and makes the plan. Reads only, but for the lease and our own journal. */
@@ -13,32 +13,32 @@ export async function preflight(
 ): Promise<{ plan: Plan; digest: string }> {
   const { job, progress } = rotation;
   progress.enter('preflight');
-  const { maxOutageSeconds, rehearsedAlways } = await looks.findTarget.executeWithOptions(
+  const { maxOutageSeconds, rehearsedAlways } = await firstLooks.findTarget.executeWithOptions(
     { summary: `Find target ${job.target} in the worker's configuration` },
     [job],
   );
   rotation.undo.add(rotation.back.lease);
   await takeLease(rotation, request);
   const { secrets: files, rotationCase } = await progress.run(
-    looks.inspectSecrets,
+    firstLooks.inspectSecrets,
     { ...job, keys: request.keys },
     'Inspect the secret files',
     ({ secrets: { places } }) => `${places.length} places`,
   );
   const seenService = await progress.run(
-    looks.inspectService,
+    firstLooks.inspectService,
     job,
     'Inspect the service and the keys that it was started with',
     ({ description, detail }) => `${description}: ${detail}`,
   );
   const seenProxy = await progress.run(
-    looks.inspectProxy,
+    firstLooks.inspectProxy,
     job,
     'Prove that the proxy accepts the master key and no other',
     ({ models }) => `${models} models`,
   );
   const database = await progress.run(
-    values.inventoryDatabase,
+    firstValues.inventoryDatabase,
     job,
     'Find every sealed value in the database',
     (found) => `${found.values} values in ${found.columns} columns`,
@@ -46,7 +46,7 @@ export async function preflight(
   const rehearsal =
     (request.rehearse ?? rehearsedAlways)
       ? await progress.run(
-          looks.inspectRehearsal,
+          firstLooks.inspectRehearsal,
           job,
           'Inspect where it can be rehearsed',
           ({ description }) => description,
@@ -62,9 +62,10 @@ export async function preflight(
     rehearsal,
     database,
   });
-  const { digest } = await looks.recordPlan.executeWithOptions({ summary: 'Keep the plan in the journal' }, [
-    { ...job, plan },
-  ]);
+  const { digest } = await firstLooks.recordPlan.executeWithOptions(
+    { summary: 'Keep the plan in the journal' },
+    [{ ...job, plan }],
+  );
   return { plan, digest };
 }
 
@@ -73,7 +74,7 @@ async function takeLease(rotation: Rotation, { dryRun }: RotationRequest): Promi
   const { workflowId, runId } = workflowInfo();
   const take = () =>
     progress.run(
-      looks.takeLease,
+      firstLooks.takeLease,
       { ...job, workflowId, runId },
       'Take the lease: one rotation a database',
       ({ unfinished }) =>

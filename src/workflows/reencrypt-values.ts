@@ -11,7 +11,7 @@ import {
 } from '../rotation/reencryption.ts';
 import { describeFailure, endedReencryption, readInput, refused, unfinishedRotation } from './failures.ts';
 import { statusQuery } from './messages.ts';
-import { looks, secrets, values } from './policies.ts';
+import { firstLooks, firstValues, leaving, looks, values } from './policies.ts';
 import { Progress } from './progress.ts';
 
 /**
@@ -38,14 +38,14 @@ export async function ReencryptValues(...inputs: unknown[]): Promise<Reencryptio
       // Set first: a call that timed out may have taken it.
       leased = true;
       const { unfinished } = await progress.run(
-        looks.takeLease,
+        firstLooks.takeLease,
         { ...job, workflowId, runId },
         'Take the lease of the database',
       );
       if (unfinished !== null) throw unfinishedRotation(target, unfinished);
     }
     const plan = await progress.run(
-      values.planReencryption,
+      firstValues.planReencryption,
       { ...job, upgradeFormat, repairSealedTwice },
       'Find the values to seal anew',
       (found) => `${found.values} values`,
@@ -121,6 +121,6 @@ function planned(
 /** Never a reason to fail: the next rotation takes over the lease of a workflow that has ended. */
 async function release(job: Job, progress: Progress): Promise<void> {
   await CancellationScope.nonCancellable(() =>
-    progress.run(secrets.releaseLease, job, 'Release the lease').catch(() => undefined),
+    progress.run(leaving.releaseLease, job, 'Release the lease').catch(() => undefined),
   );
 }

@@ -162,6 +162,7 @@ describe('a lost connection', () => {
     });
     const error = await failure(nowhere.prepareJournal());
     expect(error).toMatchObject({ type: 'DatabaseFailed', facts: { code: 'ECONNREFUSED' } });
+    expect(error.message).toContain('127.0.0.1:9: found no Postgres that answers (ECONNREFUSED)');
     expect(`${error.message} ${JSON.stringify(error.facts)} ${nowhere.description}`).not.toContain(
       'PASSWORD',
     );

@@ -96,7 +96,7 @@ describe('the guard', () => {
       DATABASE_URL: 'postgresql://u:hunter2@127.0.0.1:1/x',
     });
     expect(exitCode).toBe(1);
-    expect(stderr).toContain('Postgres cannot be reached (ECONNREFUSED)');
+    expect(stderr).toContain('found no Postgres that answers (ECONNREFUSED)');
     expect(stderr).not.toContain('hunter2');
   });
 });

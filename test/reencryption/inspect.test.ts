@@ -1,5 +1,5 @@
 import { Client, escapeIdentifier } from 'pg';
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 import { beforeSalt, masterKey, never, previous, sealed, silent } from './database.ts';
@@ -10,6 +10,7 @@ const lab = useTestDatabase();
 beforeAll(async () => {
   await lab.server.createUser('rotator');
   await lab.server.createUser('proxy');
+  await lab.server.createUser('locked_out');
 });
 
 /** What is found by the role `rotator`, by code. */
@@ -126,14 +127,36 @@ test('a text that is no connection string is refused, and not repeated', () => {
   );
 });
 
-test('a server without TLS, where the connection string asks for it, is named as that', async () => {
-  const database = createRotationDatabase({
-    connectionString: new Secret(`${lab.url}?sslmode=verify-full`),
+describe('a connection string that no retry mends', () => {
+  test.for([
+    ['a wrong password', { password: 'hunter2' }, /found that it refuses the user or the password \(28P01/],
+    ['a user that there is not', { username: 'nobody' }, /found that it refuses the user or the password/],
+    ['no password', { password: '' }, /found that it asks for a password, and none to give/],
+    [
+      'a user that may not log in',
+      { username: 'locked_out' },
+      /found that it does not let this user in \(28000/,
+    ],
+    ['a database that there is not', { pathname: '/nosuch' }, /found no database of that name \(3D000/],
+    ['a host that there is not', { hostname: 'nosuch.invalid' }, /found no host of that name \(ENOTFOUND\)/],
+    [
+      'TLS where the server has none',
+      { search: '?sslmode=verify-full' },
+      /by TLS \(it offers none\).*sslmode/,
+    ],
+  ] as const)('is told apart, and not repeated: %s', async ([, wrong, found]) => {
+    await lab.client.query('alter role locked_out nologin');
+    const url = Object.assign(new URL(lab.url), wrong);
+    const database = createRotationDatabase({ connectionString: new Secret(url.href) });
+    const error: unknown = await database.inspect().catch((reason: unknown) => reason);
+    expect(error).toMatchObject({ type: 'DatabaseMisconfigured' });
+    const { message } = error as Error;
+    expect(message).toMatch(found);
+    expect(message.startsWith(`${database.description}: found`)).toBe(true);
+    expect(message).toContain('which a worker reads at its start');
+    expect(message).not.toMatch(/hunter2|nobody|locked_out/);
+    await database.close();
   });
-  await expect(database.inspect()).rejects.toThrow(
-    /^Postgres was not spoken to by TLS \(it offers none\) while connecting for inspecting the database; correct sslmode/,
-  );
-  await database.close();
 });
 
 test("sessions of the proxy's role are seen, ours and other roles' are not", async () => {

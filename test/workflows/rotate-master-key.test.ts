@@ -244,7 +244,7 @@ describe.concurrent('while a step runs', () => {
     const { activities, letGo } = staging();
     await harness.withWorker(activities, async (taskQueue) => {
       const handle = await start(taskQueue, { target: 'prod' });
-      const note = async () => runningNote(handle, await handle.query(statusQuery));
+      const note = async () => (await runningNote(handle, await handle.query(statusQuery))).note;
       await expect.poll(note, { timeout: 20_000 }).toContain('beside the old ones: 2 of 3 values');
       letGo();
       await handle.result();
@@ -401,6 +401,51 @@ describe.concurrent('past the pivot', () => {
       expect(deployment).toMatchObject(rotated);
     },
   );
+});
+
+describe.concurrent('a connection string that is wrong', () => {
+  const wrong = () =>
+    Promise.reject(ApplicationFailure.create({ message: 'no such database', type: 'DatabaseMisconfigured' }));
+
+  test.for([
+    [workflowTypes.rotate, { dryRun: true }, 'takeLease'],
+    [workflowTypes.reencrypt, { upgradeFormat: 'v2' }, 'takeLease'],
+    [workflowTypes.reencrypt, { upgradeFormat: 'v2', dryRun: true }, 'planReencryption'],
+    [workflowTypes.reconcile, {}, 'takeLease'],
+    [workflowTypes.inventory, {}, 'inventoryValues'],
+  ] as const)('is refused by the first attempt of %s %j', async ([type, input, first]) => {
+    const attempts: string[] = [];
+    const fails = (name: string) => () => (attempts.push(name), wrong());
+    const { activities } = createFakeActivities(() => ({
+      [first]: fails(first),
+      releaseLease: fails('releaseLease'),
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await harness.client.workflow.start(type, {
+        taskQueue,
+        workflowId: `wrong-${(runs += 1)}`,
+        args: [{ target: 'prod', ...input }],
+      });
+      expect((await failureOf(handle.result())).message).toContain('no such database');
+      expect((await handle.query(statusQuery)).outcome).not.toBe('needs a person');
+    });
+    expect(new Set(attempts).size).toBe(attempts.length);
+  });
+
+  test('behind the fence is tried again: somebody may be changing the password', async () => {
+    let broken = true;
+    const { activities, deployment } = createFakeActivities((_, originals) => ({
+      swapValues: (job) => {
+        if (!broken) return originals.swapValues(job);
+        broken = false;
+        return wrong();
+      },
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      await (await start(taskQueue, { target: 'prod' })).result();
+    });
+    expect(deployment).toMatchObject(rotated);
+  });
 });
 
 describe.concurrent('a cron schedule of Temporal', () => {

@@ -1,8 +1,9 @@
+import { ApplicationFailure } from '@temporalio/client';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { withHeartbeat } from '../../src/activities/context.ts';
 import { CommandError } from '../../src/cli/exit.ts';
-import { runningNote } from '../../src/cli/following.ts';
+import { follow, rotation, runningNote } from '../../src/cli/following.ts';
 import { showRotation } from '../../src/cli/status.ts';
 import { statusQuery, workflowTypes } from '../../src/workflows/messages.ts';
 import { createFakeActivities } from './fake-activities.ts';
@@ -52,7 +53,7 @@ describe('status of a workflow that is no rotation', () => {
       // Temporal's clock may be ahead of this machine's.
       const status = await handle.query(statusQuery);
       const steps = status.steps.map((step) => ({ ...step, startedAt: step.startedAt + 60_000 }));
-      expect(await runningNote(handle, { ...status, steps })).toMatch(/ … 0\.0 s$/);
+      expect((await runningNote(handle, { ...status, steps })).note).toMatch(/ … 0\.0 s$/);
       await handle.cancel();
       await handle.result().catch(() => undefined);
       const error: unknown = await shown('inventory-cancelled').catch((reason: unknown) => reason);
@@ -79,6 +80,53 @@ describe('status of a workflow that is no rotation', () => {
       expect(await shown('reconcile-early')).toContain(
         'prod: rotation r-0 had changed nothing; its lease is released',
       );
+    });
+  });
+});
+
+describe('a step that fails and is tried again', () => {
+  const down = 'found no Postgres that answers (ECONNREFUSED)';
+  const note = /! Take the lease: one rotation a database: failed, attempt \d+ follows: found no Postgres/;
+
+  test('is named with its failure while it is followed, and by status', async () => {
+    let broken = true;
+    const { activities } = createFakeActivities((_, originals) => ({
+      takeLease: (job) =>
+        broken
+          ? Promise.reject(ApplicationFailure.create({ message: down, type: 'DatabaseFailed' }))
+          : originals.takeLease(job),
+    }));
+    const printed: string[] = [];
+    vi.spyOn(process.stderr, 'write').mockImplementation((text) => printed.push(String(text)) > 0);
+    await harness.withWorker(activities, async (taskQueue) => {
+      await start(taskQueue, 'down', workflowTypes.rotate);
+      const followed = follow(harness.client, 'down', rotation);
+      await expect.poll(() => printed.join(''), { timeout: 30_000 }).toMatch(note);
+      expect(await shown('down')).toMatch(note);
+      broken = false;
+      await followed;
+    });
+  });
+});
+
+describe('a reconciliation that fails', () => {
+  test.for([
+    ['before it has begun is a finding', 'takeLease', 1],
+    ['in its middle needs a person, who has no workflow to send anything to', 'observeParts', 4],
+  ] as const)('%s', async ([, name, exitCode]) => {
+    const { activities } = createFakeActivities(() => ({
+      takeLease: async () => ({ unfinished: 'another', found: 'nothing' }),
+      [name]: () => Promise.reject(ApplicationFailure.nonRetryable('it went wrong', 'DatabaseFailed')),
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const workflowId = `reconcile-${name}`;
+      await (await start(taskQueue, workflowId, workflowTypes.reconcile)).result().catch(() => undefined);
+      const error: unknown = await shown(workflowId).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({
+        exitCode,
+        hints: [],
+        message: expect.stringContaining('it went wrong') as string,
+      });
     });
   });
 });

@@ -1,6 +1,7 @@
 import { Client, Pool, escapeIdentifier, type ClientBase, type PoolClient } from 'pg';
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
 import type { Secret } from '../../rotation/secret.ts';
+import { connectionError } from './connection-error.ts';
 import { databaseError } from './database-error.ts';
 
 /** How our sessions call themselves in pg_stat_activity. */
@@ -81,7 +82,7 @@ export function openConnections(options: ConnectionOptions): Connections {
     try {
       client = await pool.connect();
     } catch (error) {
-      throw databaseError(error, `connecting for ${doing}`);
+      throw connectionError(error, target.description);
     }
     const ignore = (): undefined => undefined;
     client.on('error', ignore);

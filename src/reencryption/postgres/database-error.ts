@@ -42,8 +42,6 @@ const ownAddress =
 
 const advice: Readonly<Record<string, string>> = {
   '26000': ownAddress,
-  '28P01': 'check the user and the password in the connection string',
-  '3D000': 'check the name of the database in the connection string',
   '42501': "grant the rotation's role SELECT and UPDATE on LiteLLM's tables, and CREATE on the database",
   '42P05': ownAddress,
   '53100': 'make room on the disk of Postgres, then try again',
@@ -56,12 +54,6 @@ const advice: Readonly<Record<string, string>> = {
 export function databaseError(error: unknown, doing: string): RotationError {
   if (error instanceof RotationError) return error;
   if (error instanceof DatabaseError && error.code !== undefined) return refusedBy(error, error.code, doing);
-  const tls = tlsFault(error);
-  if (tls !== undefined)
-    return failed(
-      `Postgres was not spoken to by TLS (${tls}) while ${doing}; correct sslmode and sslrootcert in the connection string: see docs/configuration.md`,
-      { code: tls },
-    );
   const code = errorCode(error);
   if (code !== undefined) {
     return failed(
@@ -115,14 +107,14 @@ function failed(message: string, facts: Record<string, unknown>): RotationError 
   return new RotationError(failureTypes.databaseFailed, message, { facts });
 }
 
-function errorCode(error: unknown): string | undefined {
+export function errorCode(error: unknown): string | undefined {
   if (error instanceof AggregateError) return errorCode(error.errors[0]);
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   return typeof code === 'string' && /^E[A-Z_]+$/.test(code) ? code : undefined;
 }
 
 /** A server without TLS, in pg's own words (connection.js), or a code of Node's for a certificate that it does not trust. */
-function tlsFault(error: unknown): string | undefined {
+export function tlsFault(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   if (error.message === 'The server does not support SSL connections') return 'it offers none';
   const code = 'code' in error ? error.code : undefined;
@@ -130,7 +122,7 @@ function tlsFault(error: unknown): string | undefined {
 }
 
 /** pg has no code for these; the texts are its own (client.js, pg-pool's index.js). */
-function isLostConnection(error: unknown): boolean {
+export function isLostConnection(error: unknown): boolean {
   return (
     error instanceof Error &&
     /^(Connection terminated|Client has encountered a connection error|timeout (expired|exceeded)|Query read timeout|Client was closed)/.test(
