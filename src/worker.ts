@@ -8,7 +8,8 @@ import { readConfig } from './config/config.ts';
 import { findConfig } from './config/location.ts';
 import type { Config } from './config/schema.ts';
 import { failureTypes, RotationError } from './rotation/failure.ts';
-import { temporalSettings, unreachable } from './temporal/connection.ts';
+import { temporalSettings } from './temporal/connection.ts';
+import { callFailed, unreachable } from './temporal/connection-error.ts';
 import { createFailureInterceptor } from './temporal/failure-interceptor.ts';
 import { temporalLogger } from './temporal/logger.ts';
 import { watchForPeople } from './temporal/people-gauge.ts';
@@ -25,12 +26,15 @@ export async function runWorker(env: NodeJS.ProcessEnv, configPath: string | und
   const path = findConfig(configPath, env);
   const config = readConfig(path);
   const runtime = installRuntime(config, logger);
-  const { connectionOptions, namespace } = temporalSettings(env);
-  const connection = await NativeConnection.connect(connectionOptions).catch(() => {
-    throw unreachable(connectionOptions);
+  const settings = temporalSettings(env);
+  const { connectionOptions, namespace } = settings;
+  const connection = await NativeConnection.connect(connectionOptions).catch((error: unknown) => {
+    throw unreachable(error, settings);
   });
   try {
-    await registerSearchAttributes(connection, namespace);
+    await registerSearchAttributes(connection, namespace).catch((error: unknown) => {
+      throw callFailed(error, settings) ?? error;
+    });
     const client = new Client({ connection, namespace });
     await using composition = compose(config, env, createRunningCheck(client));
     const worker = await Worker.create({

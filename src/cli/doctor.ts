@@ -1,4 +1,3 @@
-import { Client } from '@temporalio/client';
 import type { Composition } from '../composition.ts';
 import { type Finding, isBlocking } from '../rotation/finding.ts';
 import { RotationError } from '../rotation/failure.ts';
@@ -6,7 +5,7 @@ import { temporalSettings } from '../temporal/connection.ts';
 import { exitCodes } from './exit.ts';
 import { printable } from './printable.ts';
 import { renderFinding } from './rendering.ts';
-import { connectForCommand } from './temporal-client.ts';
+import { withClient } from './temporal-client.ts';
 
 interface Check {
   readonly what: string;
@@ -73,12 +72,8 @@ export async function doctor(
 
 async function checkTemporal(taskQueue: string): Promise<Check> {
   const { connectionOptions, namespace } = temporalSettings(process.env);
-  return attempt(`Temporal at ${connectionOptions.address}, namespace ${namespace}`, async () => {
-    const connection = await connectForCommand(connectionOptions).catch(() => {
-      throw new Error('no server');
-    });
-    try {
-      const { workflowService } = new Client({ connection, namespace });
+  return attempt(`Temporal at ${connectionOptions.address}, namespace ${namespace}`, () =>
+    withClient(async ({ workflowService }) => {
       const { pollers } = await workflowService.describeTaskQueue({
         namespace,
         taskQueue: { name: taskQueue },
@@ -94,10 +89,8 @@ async function checkTemporal(taskQueue: string): Promise<Check> {
         next: 'run: litellm-rotate worker',
       };
       return { detail: 'reached', findings: [finding] };
-    } finally {
-      await connection.close();
-    }
-  });
+    }),
+  );
 }
 
 /** Temporal lists a worker for five minutes after its end; one that lives polls once a minute. */

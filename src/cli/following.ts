@@ -5,13 +5,15 @@ import {
   type Client,
   TerminatedFailure,
   TimeoutFailure,
+  type WorkflowExecutionDescription,
   WorkflowFailedError,
   type WorkflowHandle,
   WorkflowNotFoundError,
 } from '@temporalio/client';
 import { failureTypes } from '../rotation/failure.ts';
-import type { RotationResult, RotationStatus } from '../rotation/status.ts';
+import type { RotationResult, RotationStatus, Step } from '../rotation/status.ts';
 import { describeProgress, readProgressReport } from '../rotation/step-progress.ts';
+import { grpcStatus } from '../temporal/connection-error.ts';
 import { statusQuery } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
 import { printable } from './printable.ts';
@@ -42,18 +44,24 @@ export async function follow<T>(client: Client, workflowId: string, followed: Fo
   try {
     for (;;) {
       if (detached.signal.aborted) throw followed.detached(workflowId);
-      const {
-        status: { name },
-      } = await handle.describe();
-      const status = await client.withAbortSignal(detached.signal, () => queryStatus(handle));
-      if (detached.signal.aborted) continue;
-      if (status !== undefined) screen.show(status, await runningNote(handle, status));
-      else if (name === 'RUNNING') screen.note('waiting for a worker on the task queue');
-      if (status?.outcome === 'paused') screen.note(pausedNote(workflowId, status));
-      if (name !== 'RUNNING') return await followed.resultOf(handle);
-      // A reconciliation says so with its last breath.
-      if (status?.outcome === 'needs a person' && (await handle.describe()).status.name === 'RUNNING')
-        throw needsPerson(workflowId, status);
+      try {
+        const { name } = await client.withAbortSignal(detached.signal, () => describeStatus(handle));
+        const status = await client.withAbortSignal(detached.signal, () => queryStatus(handle));
+        if (detached.signal.aborted) continue;
+        if (status !== undefined) screen.show(status, await runningNote(handle, status));
+        else if (name === 'RUNNING') screen.note('waiting for a worker on the task queue');
+        if (status?.outcome === 'paused') screen.note(pausedNote(workflowId, status));
+        if (name !== 'RUNNING') return await followed.resultOf(handle);
+        // A reconciliation says so with its last breath.
+        if (status?.outcome === 'needs a person' && (await describeStatus(handle)).name === 'RUNNING')
+          throw needsPerson(workflowId, status);
+      } catch (error) {
+        // The workflow is none the worse for it, and how it ends must not be guessed.
+        const unanswered = grpcStatus(error);
+        if (unanswered === undefined) throw error;
+        if (!detached.signal.aborted)
+          screen.note(`Temporal does not answer (${unanswered.message.split(':', 1)[0]}); asking again`);
+      }
       await sleep(pollMs, undefined, { signal: detached.signal }).catch(() => undefined);
     }
   } finally {
@@ -123,6 +131,10 @@ export function pausedNote(workflowId: string, { steps }: RotationStatus): strin
   return `paused${far}; go on with: litellm-rotate continue ${workflowId}`;
 }
 
+async function describeStatus(handle: WorkflowHandle): Promise<WorkflowExecutionDescription['status']> {
+  return (await handle.client.withDeadline(Date.now() + answerMs, () => handle.describe())).status;
+}
+
 /** Undefined while no worker answers. */
 export async function queryStatus(handle: WorkflowHandle): Promise<RotationStatus | undefined> {
   try {
@@ -168,13 +180,17 @@ function createScreen() {
   const columns = () => process.stderr.columns || 80;
   let shown = 0;
   let phase = '';
-  let [noted, retried] = ['', ''];
+  let noted = '';
+  let told: Retry | null = null;
   const clear = () => {
     if (live) process.stderr.write('\r\u001B[K');
   };
   const line = (text: string) => {
     clear();
     process.stderr.write(`${text}\n`);
+  };
+  const enter = (step: Step) => {
+    if (step.phase !== phase) line(renderPhase((phase = step.phase), process.stderr));
   };
   return {
     clear,
@@ -186,14 +202,20 @@ function createScreen() {
     show(status: RotationStatus, { note, retry }: RunningNote) {
       for (const step of status.steps.slice(shown)) {
         if (step.state === 'running') break;
-        if (step.phase !== phase) line(renderPhase((phase = step.phase), process.stderr));
+        enter(step);
         line(renderStep(step, process.stderr));
         shown += 1;
       }
-      // On a terminal, the line that changes counts the attempts.
-      const told = retry === null ? '' : `${live ? '' : retry.attempt} ${retry.title} ${retry.failure}`;
-      if (retry !== null && told !== retried) line(renderRetry(retry, process.stderr));
-      retried = told;
+      const running = status.steps[shown];
+      if (running !== undefined && retry !== null) {
+        const known = retry.title === told?.title && retry.failure === told.failure;
+        // On a terminal, the line that changes counts the attempts.
+        if (!known || (!live && retry.attempt !== told?.attempt)) {
+          enter(running);
+          line(renderRetry({ ...retry, failure: known ? 'as before' : retry.failure }, process.stderr));
+        }
+      }
+      told = retry;
       if (live) process.stderr.write(`\r\u001B[K${fit(`  ${note}`, columns())}`);
     },
   };

@@ -10,11 +10,15 @@ export function temporalSettings(env: NodeJS.ProcessEnv) {
     Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
   const { connectionOptions, namespace = 'default' } = load(overrideEnvVars);
-  return {
-    connectionOptions: { ...connectionOptions, address: connectionOptions.address ?? '127.0.0.1:7233' },
-    namespace,
-  };
+  const { address = '127.0.0.1:7233' } = connectionOptions;
+  if (!/^[^/\s]+:\d+$/.test(address))
+    throw new RotationError(
+      failureTypes.badRequest,
+      `the address of Temporal: found "${address}"; expected host:port, such as 127.0.0.1:7233; correct TEMPORAL_ADDRESS or the profile of the temporal CLI`,
+    );
+  return { connectionOptions: { ...connectionOptions, address }, namespace };
 }
+export type TemporalSettings = ReturnType<typeof temporalSettings>;
 
 function load(overrideEnvVars: Record<string, string>): ReturnType<typeof loadClientConnectConfig> {
   try {
@@ -27,23 +31,4 @@ function load(overrideEnvVars: Record<string, string>): ReturnType<typeof loadCl
       `the settings of the temporal CLI: found ${found}; expected a profile and files that can be read; check TEMPORAL_PROFILE, TEMPORAL_CONFIG_FILE, ~/.config/temporalio/temporal.toml and the files that TEMPORAL_TLS_... names`,
     );
   }
-}
-
-/** A connection that could not be made, as one sentence. An API key turns TLS on. */
-export function unreachable({
-  address,
-  tls,
-}: ReturnType<typeof temporalSettings>['connectionOptions']): RotationError {
-  return new RotationError(
-    failureTypes.badRequest,
-    `Temporal at ${address}: found no server${tls ? ' that answers by TLS' : ''}; expected one; start it ("temporal server start-dev"), or set TEMPORAL_ADDRESS or a profile of the temporal CLI`,
-  );
-}
-
-/** A server that answers, and does not have the namespace. */
-export function noNamespace(namespace: string): RotationError {
-  return new RotationError(
-    failureTypes.badRequest,
-    `Temporal: found no namespace ${namespace}; expected one that is there; correct TEMPORAL_NAMESPACE, or run: temporal operator namespace create --namespace ${namespace}`,
-  );
 }

@@ -1,12 +1,9 @@
 import type { NativeConnection } from '@temporalio/worker';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import { searchAttributes } from '../workflows/messages.ts';
-import { noNamespace } from './connection.ts';
 
 /** `temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD` */
 const keyword = 2;
-/** The status of gRPC. */
-const notFound = 5;
 const names = Object.values(searchAttributes).map(({ name }) => name);
 
 /**
@@ -38,10 +35,6 @@ export async function registerSearchAttributes(
 }
 
 async function missingAttributes(connection: NativeConnection, namespace: string): Promise<string[]> {
-  const { customAttributes } = await connection.operatorService
-    .listSearchAttributes({ namespace })
-    .catch((error: { code?: unknown }) => {
-      throw error.code === notFound ? noNamespace(namespace) : error;
-    });
+  const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
   return names.filter((name) => customAttributes?.[name] === undefined);
 }

@@ -1,7 +1,21 @@
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { startTemporal, type Temporal } from '../../lab/temporal.ts';
 import { cliPath } from '../../lab/worker.ts';
+import { scratchDirectory } from '../packaging/project.ts';
+
+const sound = `targets:
+  prod:
+    database: { url: { env: DATABASE } }
+    secrets: { files: [{ path: /etc/litellm/keys.env, reader: systemd }] }
+    service: { type: systemd, unit: litellm.service }
+    proxy: { url: http://127.0.0.1:9 }
+`;
 
 /** Temporal without a worker, as after a reboot of the host that has it. */
 let temporal: Temporal;
@@ -70,3 +84,67 @@ test.for([[['status']], [['plan', 'prod']], [['schedule', 'list']]] as const)(
     );
   },
 );
+
+test('a command that follows waits for a Temporal that is restarted, and says so', async () => {
+  const dbFilename = join(await scratchDirectory(), 'temporal.db');
+  const first = await startTemporal({ dbFilename });
+  const child = execa(process.execPath, [cliPath, 'plan', 'prod'], {
+    env: { TEMPORAL_ADDRESS: first.address },
+    reject: false,
+  });
+  let shown = '';
+  child.stderr.on('data', (data) => (shown += String(data)));
+  const untilShown = (what: string, times = 1) =>
+    expect.poll(() => shown.split(what).length - 1, { timeout: 60_000 }).toBe(times);
+  await untilShown('waiting for a worker');
+  await first.stop();
+  await untilShown('Temporal does not answer');
+  const second = await startTemporal({ dbFilename, port: Number(first.address.split(':')[1]) });
+  await untilShown('waiting for a worker', 2);
+  child.kill('SIGINT');
+  expect((await child).exitCode).toBe(130);
+  await second.stop();
+}, 120_000);
+
+/** Serves gRPC with one status to every call but the first look at the server, and with `all` to that, too. */
+async function refuse(status: number, all: boolean): Promise<string> {
+  const server = createServer().on('stream', (stream, headers) => {
+    const answer = { ':status': 200, 'content-type': 'application/grpc' };
+    if (all || headers[':path']?.endsWith('GetSystemInfo') !== true)
+      return stream.respond({ ...answer, 'grpc-status': `${status}` }, { endStream: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    stream.respond(answer, { waitForTrailers: true });
+    return stream.end(Buffer.alloc(5));
+  });
+  onTestFinished(() => void server.close());
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+test.for([
+  ['PERMISSION_DENIED', 7, true],
+  ['PERMISSION_DENIED', 7, false],
+  ['UNAUTHENTICATED', 16, true],
+  ['UNAUTHENTICATED', 16, false],
+] as const)(
+  'a server that answers with %s is told from one that is not there',
+  { timeout: 60_000 },
+  async ([, status, all]) => {
+    const env = { TEMPORAL_ADDRESS: await refuse(status, all) };
+    const config = join(await scratchDirectory(), 'config.yaml');
+    await writeFile(config, sound);
+    for (const args of [['status'], ['plan', 'prod'], ['worker', '--config', config]]) {
+      const { exitCode, stdout, stderr } = await cli(args, env);
+      expect(stderr).toMatch(
+        /^litellm-rotate: error: .*found that it does not let this client into namespace/m,
+      );
+      expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+    }
+  },
+);
+
+test.for(['', 'http://127.0.0.1:7233', 'temporal'])('the address "%s" is refused', async (address) => {
+  const { exitCode, stderr } = await cli(['status'], { TEMPORAL_ADDRESS: address });
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain(`the address of Temporal: found "${address}"; expected host:port`);
+});
