@@ -5,12 +5,16 @@ import { upgradeFormats } from '../rotation/reencryption.ts';
 
 /** Arguments and options that more than one command has, and how what is given to them is read. */
 
-export const target = new Argument('<target>', "a target of the worker's configuration");
-export const workflowId = new Argument('<workflow-id>', 'as rotate has printed it, and status lists it');
+export const target = new Argument('<target>', "a target of the worker's configuration").argParser(parseName);
+export const workflowId = new Argument(
+  '<workflow-id>',
+  'as rotate has printed it, and status lists it',
+).argParser(parseName);
 
 export const taskQueue = new Option('--task-queue <name>', "the worker's task queue")
   .default('litellm-rotate')
-  .env('LITELLM_ROTATE_TASK_QUEUE');
+  .env('LITELLM_ROTATE_TASK_QUEUE')
+  .argParser(parseName);
 export const keys = new Option(
   '--keys <names>',
   'what to rotate: master, salt, or both, which is the default',
@@ -38,11 +42,18 @@ function parseKeys(text: string): readonly KeyName[] {
   return names as KeyName[];
 }
 
+export function parseName(text: string): string {
+  if (text.trim() === '') throw new InvalidArgumentError('expected a text that is not empty');
+  return text;
+}
+
 /** A length of time, in ms. */
 export function parseInterval(text: string): number {
   const ms = parseDuration(text);
   if (ms === undefined) throw new InvalidArgumentError('expected a length of time such as 90d');
   if (ms < 60_000) throw new InvalidArgumentError('expected at least 1m');
+  // Temporal looks no further ahead for the next time than some decades, and then never starts one.
+  if (ms > 3650 * 86_400_000) throw new InvalidArgumentError('expected at most 3650d');
   return ms;
 }
 

@@ -78,6 +78,9 @@ export function renderPlan(plan: Plan): string {
     ...(plan.findings.length === 0
       ? []
       : ['  findings', ...plan.findings.map((finding) => renderFinding(finding))]),
+    ...(plan.blocked
+      ? [`${style('red', 'refused')}: what is marked ✗ is to be mended first; nothing was changed`]
+      : []),
   ].join('\n');
 }
 

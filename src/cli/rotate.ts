@@ -1,6 +1,7 @@
 import { type Client, WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import type { KeyName } from '../rotation/keys.ts';
 import { describeOutageParts } from '../rotation/rehearsal.ts';
+import { parseRequest } from '../rotation/request.ts';
 import type { RotationResult } from '../rotation/status.ts';
 import { workflowTaskTimeout, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
@@ -23,8 +24,18 @@ export interface RotateOptions {
 
 /** `rotate TARGET` and `plan TARGET`: starts a workflow and follows it. */
 export async function rotate(target: string, options: RotateOptions): Promise<number> {
+  const input = {
+    target,
+    ...(options.keys === undefined ? {} : { keys: options.keys }),
+    requestedBy: requester(),
+    ...(options.reason === undefined ? {} : { reason: options.reason }),
+    ...(options.dryRun === true ? { dryRun: true } : {}),
+    ...(options.rehearse === undefined ? {} : { rehearse: options.rehearse }),
+  };
+  // What makes no sense is refused here, before Temporal is asked for anything.
+  parseRequest([input]);
   return withClient(async (client) => {
-    const workflowId = await start(client, target, options);
+    const workflowId = await start(client, input, options);
     process.stderr.write(
       `litellm-rotate: ${options.dryRun === true ? 'planning' : 'rotation of'} ${target}: workflow ${workflowId}\n`,
     );
@@ -44,18 +55,15 @@ export function exitCodeOf({ plan }: RotationResult): number {
   return plan?.blocked === true ? exitCodes.finding : exitCodes.done;
 }
 
-async function start(client: Client, target: string, options: RotateOptions): Promise<string> {
+async function start(
+  client: Client,
+  input: { readonly target: string; readonly requestedBy: string },
+  options: RotateOptions,
+): Promise<string> {
+  const { target } = input;
   const workflowId =
     options.workflowId ??
     `${options.dryRun === true ? 'plan' : 'rotate'}-${target}-${new Date().toISOString().replaceAll(/[:.]/g, '-')}`;
-  const input = {
-    target,
-    ...(options.keys === undefined ? {} : { keys: options.keys }),
-    requestedBy: requester(),
-    ...(options.reason === undefined ? {} : { reason: options.reason }),
-    ...(options.dryRun === true ? { dryRun: true } : {}),
-    ...(options.rehearse === undefined ? {} : { rehearse: options.rehearse }),
-  };
   try {
     await client.workflow.start(workflowTypes.rotate, {
       args: [input],

@@ -5,6 +5,7 @@ import {
   ScheduleOverlapPolicy,
 } from '@temporalio/client';
 import type { KeyName } from '../rotation/keys.ts';
+import { parseRequest } from '../rotation/request.ts';
 import { workflowTaskTimeout, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
 import { printable } from './printable.ts';
@@ -23,8 +24,16 @@ export interface ScheduleOptions {
 
 /** `schedule create TARGET --every 90d`: first in 90 days from now, then every 90 days. */
 export async function createSchedule(target: string, options: ScheduleOptions): Promise<number> {
+  const { every, keys, taskQueue, reason } = options;
+  const input = {
+    target,
+    ...(keys === undefined ? {} : { keys }),
+    requestedBy: 'schedule',
+    ...(reason === undefined ? {} : { reason }),
+  };
+  // What makes no sense is refused here, not when the first rotation is due.
+  parseRequest([input]);
   return withClient(async (client) => {
-    const { every, keys, taskQueue, reason } = options;
     // Intervals count from the epoch, not from now; the offset makes the first one a whole interval away.
     const offset = Date.now() % every;
     try {
@@ -38,14 +47,7 @@ export async function createSchedule(target: string, options: ScheduleOptions): 
           workflowId: scheduleId(target),
           taskQueue,
           workflowTaskTimeout,
-          args: [
-            {
-              target,
-              ...(keys === undefined ? {} : { keys }),
-              requestedBy: 'schedule',
-              ...(reason === undefined ? {} : { reason }),
-            },
-          ],
+          args: [input],
           staticSummary: `Rotate the keys of ${target}, by schedule`,
         },
       });
@@ -104,6 +106,13 @@ export async function deleteSchedule(target: string): Promise<number> {
 /** `schedule trigger TARGET`: one rotation now, beside the schedule's own times. */
 export async function triggerSchedule(target: string): Promise<number> {
   return withSchedule(target, async (handle) => {
+    const [running] = (await handle.describe()).info.runningActions;
+    if (running !== undefined)
+      throw new CommandError(
+        exitCodes.finding,
+        `schedule ${scheduleId(target)}: found its rotation ${running.workflow.workflowId} at work; expected none, as one is not started beside another`,
+        [`litellm-rotate status ${running.workflow.workflowId} --follow`],
+      );
     await handle.trigger(ScheduleOverlapPolicy.SKIP);
     process.stdout.write('triggered; follow it with: litellm-rotate status\n');
   });

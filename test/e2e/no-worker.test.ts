@@ -85,6 +85,15 @@ test.for([[['status']], [['plan', 'prod']], [['schedule', 'list']]] as const)(
   },
 );
 
+test('a schedule whose rotation is at work starts none beside it, and says so', async () => {
+  expect((await cli(['schedule', 'create', 'busy', '--every', '90d'])).exitCode).toBe(0);
+  expect((await cli(['schedule', 'trigger', 'busy'])).exitCode).toBe(0);
+  await expect.poll(async () => (await cli(['schedule', 'trigger', 'busy'])).exitCode).toBe(1);
+  const { stdout, stderr } = await cli(['schedule', 'trigger', 'busy']);
+  expect(stdout).toBe('');
+  expect(stderr).toMatch(/schedule rotate-busy: found its rotation rotate-busy-\S+ at work; expected none/);
+}, 60_000);
+
 test('a command that follows waits for a Temporal that is restarted, and says so', async () => {
   const dbFilename = join(await scratchDirectory(), 'temporal.db');
   const first = await startTemporal({ dbFilename });

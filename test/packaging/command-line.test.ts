@@ -43,6 +43,27 @@ test('takes a length of time of a minute, and a count of one', () => {
   expect([parseInterval('60s'), parseInterval('90d'), parseCount('1')]).toEqual([60_000, 90 * 86_400_000, 1]);
 });
 
+test.for([
+  ["rotate prod --workflow-id ''", '--workflow-id'],
+  ["plan prod --task-queue ''", '--task-queue'],
+  ["inventory ''", 'target'],
+  ["status ''", 'workflow-id'],
+  ['status --limit 0', '--limit'],
+  ['schedule create prod --every 30s', 'expected at least 1m'],
+  ['schedule create prod --every 3651d', 'expected at most 3650d'],
+  ["schedule create prod --every 90d --reason ''", '"reason" must be a text of 1 to 500 characters'],
+  ['rotate prod --reason "$(printf %501s)"', '"reason" must be a text of 1 to 500 characters'],
+  ['rotate prod other', 'too many arguments'],
+  ['rotat prod', 'unknown command'],
+  ['plan prod --yes', 'unknown option'],
+] as const)('%s is refused before Temporal is asked for anything', async ([line, found]) => {
+  const { exitCode, stdout, stderr } = await bash(`TEMPORAL_ADDRESS=127.0.0.1:9 $cli ${line}`);
+  expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+  expect(stderr.split('\n')[0]).toMatch(/^litellm-rotate: error: /);
+  expect(stderr).toContain(found);
+  expect(stderr).not.toContain('Temporal');
+});
+
 test('ends without a word when whoever read its output has gone', async () => {
   expect(await bash('$cli --help | true; exit ${PIPESTATUS[0]}')).toEqual({
     exitCode: 141,

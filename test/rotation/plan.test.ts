@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { stripVTControlCharacters } from 'node:util';
+import { renderPlan as renderStyled } from '../../src/cli/rendering.ts';
 import { decideCase } from '../../src/rotation/case.ts';
 import type { KeyName } from '../../src/rotation/keys.ts';
 import type { MeasuredOutage } from '../../src/rotation/measured-outage.ts';
@@ -70,6 +72,7 @@ function planOf(
     },
   });
 }
+const renderPlan = (plan: ReturnType<typeof planOf>) => stripVTControlCharacters(renderStyled(plan));
 const codes = (plan: ReturnType<typeof planOf>, severity: string) =>
   plan.findings.filter((finding) => finding.severity === severity).map(({ code }) => code);
 
@@ -215,4 +218,11 @@ describe('the outage', () => {
   test('does not block when it is as long as allowed', () => {
     expect(codes(planOf(million, { lastOutage, maxOutageSeconds: 52 }), 'blocking')).toEqual([]);
   });
+});
+
+test('the text of a plan ends with what it means where something is to be mended first', () => {
+  const lost = planOf([line(1, 'master key')], { keys: ['master'] });
+  expect(lost.blocked).toBe(true);
+  expect(renderPlan(lost)).toMatch(/refused: what is marked ✗ is to be mended first; nothing was changed$/);
+  expect(renderPlan(planOf([line(1, 'salt key')]))).not.toContain('✗');
 });

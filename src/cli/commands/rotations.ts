@@ -5,6 +5,7 @@ import {
   keys,
   noRehearse,
   parseCount,
+  parseName,
   reason,
   rehearse,
   target,
@@ -41,7 +42,7 @@ export function addRotationCommands(program: Command): void {
     .addOption(reason)
     .addOption(rehearse)
     .addOption(noRehearse)
-    .option('--workflow-id <id>', 'name the workflow yourself')
+    .option('--workflow-id <id>', 'name the workflow yourself', parseName)
     .option('--dry-run', 'stop after the plan, as plan does')
     .option('--detach', 'start it and print its workflow id')
     .addOption(taskQueue)
@@ -54,7 +55,7 @@ export function addRotationCommands(program: Command): void {
   program
     .command('status')
     .description('the last rotations, or one of them step by step')
-    .argument('[workflow-id]', 'the one to show')
+    .argument('[workflow-id]', 'the one to show', parseName)
     .option('--follow', 'until it ends')
     .option('--limit <n>', 'how many to list', parseCount, 10)
     .addOption(json)
