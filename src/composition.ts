@@ -68,7 +68,9 @@ function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv
   const files = secrets.files.map((file) => ({ ...file, path: expandHome(file.path) }));
   return {
     name,
-    database: createRotationDatabase(databaseOptions(connectionString, config)),
+    database: named(`targets.${name}.database.url`, () =>
+      createRotationDatabase(databaseOptions(connectionString, config)),
+    ),
     store: createEnvFileStore({
       files,
       names: { master: secrets.masterKey, salt: secrets.saltKey },
@@ -105,6 +107,16 @@ function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv
       maxOutageMs: config.maxOutage,
     },
   };
+}
+
+/** Says which of several targets a mistake is in. */
+function named<T>(where: string, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof RotationError)) throw error;
+    throw new RotationError(error.type, `${where}: ${error.message}`);
+  }
 }
 
 function databaseOptions(

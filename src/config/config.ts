@@ -64,7 +64,8 @@ function describe(issue: z.core.$ZodIssue): string {
   if (issue.code === 'unrecognized_keys') return `unknown ${issue.keys.map((key) => `"${key}"`).join(', ')}`;
   if (issue.code === 'invalid_type' && issue.input === undefined)
     return `missing; expected ${issue.expected}`;
-  return issue.message.replace(/^Invalid input: /, '');
+  if (issue.code === 'invalid_key') return issue.issues[0]?.message ?? issue.message;
+  return issue.message.replace(/^Invalid \w+: /, '');
 }
 
 function bad(message: string): RotationError {

@@ -1,8 +1,9 @@
-import { isAbsolute } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import * as z from 'zod';
 import { duration } from './duration.ts';
 
-const text = z.string().min(1, 'expected a text that is not empty');
+const text = z.string().min(1, { error: 'expected a text that is not empty', abort: true });
 const path = text.refine(
   (value) => isAbsolute(value) || value.startsWith('~/'),
   'expected an absolute path, or one that starts with ~/',
@@ -15,13 +16,18 @@ const command = z
   .min(1, 'expected a command as a list, such as [/usr/local/bin/litellm-service, start]');
 const address = z
   .string()
-  .regex(/^[^:\s]+:\d{1,5}$/, 'expected an address such as 127.0.0.1:0')
+  .regex(/^[^:\s]+:\d{1,5}$/, { error: 'expected an address such as 127.0.0.1:0', abort: true })
   .refine((value) => Number(value.split(':')[1]) <= 65_535, 'expected a port of at most 65535')
   .transform((value) => {
     const at = value.lastIndexOf(':');
     return { host: value.slice(0, at), port: Number(value.slice(at + 1)) };
   });
-const httpUrl = z.url({ protocol: /^https?$/, error: 'expected an address such as http://127.0.0.1:4000' });
+const httpUrl = z
+  .url({ protocol: /^https?$/, error: 'expected an address such as http://127.0.0.1:4000', abort: true })
+  .refine((value) => {
+    const { username, password, search, hash } = new URL(value);
+    return username + password + search + hash === '';
+  }, 'expected an address without user, password or query');
 
 /** Secrets stand outside the configuration: in an environment variable, in a file, or in a variable of an env file. */
 const secretReference = z.union(
@@ -37,7 +43,7 @@ const reader = z.enum(['systemd', 'shell', 'dotenv', 'docker-compose', 'docker']
   error: 'expected who reads the file: systemd, shell, dotenv, docker-compose or docker',
 });
 
-/** Postgres takes 0 for "without end", with LiteLLM stopped meanwhile. */
+/** Postgres takes 0 for "without end", with LiteLLM stopped meanwhile; a wait of 0 would end in an outage for nothing. */
 const limit = duration.refine((ms) => ms > 0, 'expected a length of time that is not 0');
 
 const secrets = z
@@ -56,7 +62,7 @@ const secrets = z
     'expected each variable once, for one of the keys',
   );
 
-const timeouts = { stopTimeout: duration.optional(), startTimeout: duration.optional() };
+const timeouts = { stopTimeout: limit.optional(), startTimeout: limit.optional() };
 const service = z.discriminatedUnion(
   'type',
   [
@@ -96,7 +102,7 @@ const rehearsal = z.strictObject({
   start: command,
   port: z.number().int().min(1).max(65_535),
   workingDirectory: path.optional(),
-  readyTimeout: duration.optional(),
+  readyTimeout: limit.optional(),
   environment: z.record(z.string(), z.string()).default({}),
   clone: z.enum(['auto', 'dump', 'template'], { error: 'expected auto, dump or template' }).default('auto'),
   always: z.boolean().default(false),
@@ -119,7 +125,7 @@ const target = z.strictObject({
     url: httpUrl,
     readinessPath: text.startsWith('/').optional(),
     modelsPath: text.startsWith('/').optional(),
-    readyTimeout: duration.default(180_000),
+    readyTimeout: limit.default(180_000),
     /** v3 is in no release of LiteLLM up to 1.110.2. */
     readsFormats: z
       .array(
@@ -134,11 +140,21 @@ const target = z.strictObject({
    * 20 minutes; cut off, it would begin anew each time, and a rotation in which all is well would go back.
    */
   observe: duration.refine((ms) => ms <= 900_000, 'expected at most 15m').default(65_000),
-  fenceTimeout: duration.default(30_000),
-  maxOutage: duration.optional(),
+  fenceTimeout: limit.default(30_000),
+  maxOutage: limit.optional(),
   rehearsal: rehearsal.optional(),
 });
 export type TargetConfig = z.infer<typeof target>;
+
+/** A rotation of one would leave the other with a key that does not open its database. */
+function sharesKeys(one: TargetConfig, other: TargetConfig): boolean {
+  const keysOf = ({ secrets: { files } }: TargetConfig) =>
+    files.filter(({ role }) => role === 'keys').map((file) => resolve('/', file.path));
+  const shared = new Set(keysOf(other));
+  return (
+    keysOf(one).some((file) => shared.has(file)) && !isDeepStrictEqual(one.database.url, other.database.url)
+  );
+}
 
 /** The worker's whole configuration file. */
 export const configSchema = z.strictObject({
@@ -146,6 +162,18 @@ export const configSchema = z.strictObject({
   metrics: address.optional(),
   targets: z
     .record(z.string().regex(/^[a-z0-9][a-z0-9-]*$/, 'expected a name of a-z, 0-9 and -'), target)
-    .refine((targets) => Object.keys(targets).length > 0, 'expected at least one target'),
+    .refine((targets) => Object.keys(targets).length > 0, 'expected at least one target')
+    .superRefine((targets, context) => {
+      const all = Object.entries(targets);
+      for (const [index, [name, one]] of all.entries()) {
+        const other = all.slice(0, index).find(([, earlier]) => sharesKeys(one, earlier));
+        if (other !== undefined)
+          context.addIssue({
+            code: 'custom',
+            path: [name, 'secrets', 'files'],
+            message: `expected key files of its own, as target ${other[0]} has another database and one of these`,
+          });
+      }
+    }),
 });
 export type Config = z.infer<typeof configSchema>;

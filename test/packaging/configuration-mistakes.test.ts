@@ -162,6 +162,45 @@ describe('a configuration', () => {
     }
   });
 
+  test('with no time for the service, the proxy or the fence is refused: LiteLLM would be stopped for nothing', () => {
+    for (const [from, to, path] of [
+      ['    proxy:', '      stopTimeout: 0s\n    proxy:', 'service.stopTimeout'],
+      ['    proxy:', '      startTimeout: 0s\n    proxy:', 'service.startTimeout'],
+      ['    proxy:', '    fenceTimeout: 0s\n    proxy:', 'fenceTimeout'],
+      ['    proxy:', '    maxOutage: 0s\n    proxy:', 'maxOutage'],
+      ['proxy:\n', 'proxy:\n      readyTimeout: 0s\n', 'proxy.readyTimeout'],
+    ] as const)
+      expect(mistake(from, to)).toMatch(
+        new RegExp(`^c\\.yaml:\\d+: targets\\.prod\\.${path}: expected a length of time that is not 0$`),
+      );
+  });
+
+  test('with a password or a query in the address of the proxy is refused, and it is not repeated', () => {
+    for (const url of ['http://user:hunter2@127.0.0.1:4000', 'http://127.0.0.1:4000/?key=hunter2'])
+      expect(mistake('http://127.0.0.1:4000', url)).toBe(
+        'c.yaml:12: targets.prod.proxy.url: expected an address without user, password or query',
+      );
+  });
+
+  test('with one mistake in a text is refused once', () => {
+    expect(mistake('proxy:', 'canary: { listen: 127.0.0.1 }\n    proxy:')).toBe(
+      'c.yaml:11: targets.prod.canary.listen: expected an address such as 127.0.0.1:0',
+    );
+    expect(mistake('proxy:\n', 'proxy:\n      modelsPath: ""\n')).toBe(
+      'c.yaml:12: targets.prod.proxy.modelsPath: expected a text that is not empty',
+    );
+  });
+
+  test('with two targets that have a key file in common, and not the database, is refused', () => {
+    const [, target = ''] = sound.split('targets:\n');
+    const other = target.replace('prod:', 'other:').replace('/etc/litellm/keys', '/etc/litellm/./keys');
+    const parse = (text: string) => parseConfig(sound + text, 'c.yaml');
+    expect(messageOf(() => parse(other.replace('DATABASE_URL', 'OTHER_URL')))).toBe(
+      'c.yaml:18: targets.other.secrets.files: expected key files of its own, as target prod has another database and one of these',
+    );
+    expect(Object.keys(parse(other).targets)).toEqual(['prod', 'other']);
+  });
+
   test('with a variable that holds two keys, or is named twice, is refused', () => {
     for (const names of ['saltKey: [LITELLM_MASTER_KEY]', 'masterKey: [LITELLM_KEY, LITELLM_KEY]']) {
       expect(mistake('    service:', `      ${names}\n    service:`)).toMatch(
@@ -177,7 +216,9 @@ describe('a configuration', () => {
   });
 
   test('with a name of a target that a command line would mangle is refused', () => {
-    expect(mistake('  prod:', '  Prod US:')).toMatch(/^c\.yaml:3: targets\.Prod US: /);
+    expect(mistake('  prod:', '  Prod US:')).toMatch(
+      /^c\.yaml:3: targets\.Prod US: expected a name of a-z, 0-9 and -$/,
+    );
   });
 
   test('without a target is refused', () => {

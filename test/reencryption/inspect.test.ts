@@ -127,6 +127,13 @@ test('a text that is no connection string is refused, and not repeated', () => {
   );
 });
 
+test('a connection string that names a file that cannot be read is refused with that file', () => {
+  const url = `${lab.url}?sslmode=verify-full&sslrootcert=/no/such/root.pem`;
+  expect(() => createRotationDatabase({ connectionString: new Secret(url) })).toThrow(
+    /^the connection string of the database: found ENOENT when reading \/no\/such\/root\.pem; expected/,
+  );
+});
+
 describe('a connection string that no retry mends', () => {
   test.for([
     ['a wrong password', { password: 'hunter2' }, /found that it refuses the user or the password \(28P01/],

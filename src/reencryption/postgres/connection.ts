@@ -201,7 +201,14 @@ function readTarget(connectionString: Secret): {
     // Else pg takes any text for the name of a database, which is told.
     if (!/^postgres(ql)?:\/\//.test(text)) throw new Error('no connection string');
     client = new Client({ connectionString: text });
-  } catch {
+  } catch (error) {
+    // pg reads the files that it names (pg-connection-string's index.js).
+    const { code, path } = error as NodeJS.ErrnoException;
+    if (code !== undefined && path !== undefined)
+      throw new RotationError(
+        failureTypes.badRequest,
+        `the connection string of the database: found ${code} when reading ${path}; expected the file that its sslrootcert, sslcert or sslkey names`,
+      );
     throw new RotationError(
       failureTypes.badRequest,
       'the connection string of the database cannot be parsed; expected postgresql://user:password@host:port/database, with special characters percent-encoded',
