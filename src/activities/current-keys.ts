@@ -22,3 +22,9 @@ export async function currentKeys(target: Target, { rotation }: Job): Promise<Ke
   if (current === undefined) throw refusal(findings);
   return current;
 }
+
+/** Without a table of LiteLLM's there is nothing to find, which would read as if there were nothing to do. */
+export async function refuseOtherDatabase({ database }: Target): Promise<void> {
+  const findings = (await database.inspect()).filter(({ code }) => code === 'no-litellm-tables');
+  if (findings.length > 0) throw refusal(findings);
+}

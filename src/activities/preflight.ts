@@ -9,7 +9,7 @@ import { createRowList, type ValueInventory } from '../rotation/inventory.ts';
 import type { KeyName } from '../rotation/keys.ts';
 import type { PlanParts } from '../rotation/plan-parts.ts';
 import { takeFence, withHeartbeat } from './context.ts';
-import { currentKeys, refusal } from './current-keys.ts';
+import { currentKeys, refusal, refuseOtherDatabase } from './current-keys.ts';
 import { fingerprintsOf } from './generations.ts';
 import { environmentFindings, lookAtProxies } from './keys-in-force.ts';
 import type { Job, Ports, Target } from './ports.ts';
@@ -117,6 +117,7 @@ export function createPreflightActivities(ports: Ports) {
     async inventoryValues(job: Job & { rows: boolean }): Promise<ValueInventory> {
       const target = ports.target(job.target);
       return withHeartbeat(async (signal, progress) => {
+        await refuseOtherDatabase(target);
         const list = createRowList();
         const visit: VisitValue = (line, key) => list.add(line, key);
         const found = await takeInventory(target, job, progress, signal, job.rows ? visit : undefined);

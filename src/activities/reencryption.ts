@@ -9,7 +9,7 @@ import { signingKey } from '../rotation/keys.ts';
 import type { ReencryptionCounts, ReencryptionPlan, ReencryptionRequest } from '../rotation/reencryption.ts';
 import { doneBefore, takeFence, withHeartbeat } from './context.ts';
 import type { Job, Ports, Target } from './ports.ts';
-import { refusal } from './current-keys.ts';
+import { refusal, refuseOtherDatabase } from './current-keys.ts';
 
 type ReencryptionJob = Job & Pick<ReencryptionRequest, 'upgradeFormat' | 'repairSealedTwice'>;
 
@@ -20,6 +20,7 @@ export function createReencryptionActivities(ports: Ports) {
     async planReencryption(job: ReencryptionJob): Promise<ReencryptionPlan> {
       const target = ports.target(job.target);
       return withHeartbeat(async (signal, progress) => {
+        await refuseOtherDatabase(target);
         const list = createRowList();
         const survey = await surveyValues(target, job, progress, signal, (line, key) => {
           if (line.verdict !== 'repair') return;

@@ -32,9 +32,11 @@ beforeAll(async () => {
   };
   [{ deployment: demo }] = await Promise.all([deployStandIn(lab, 'demo'), startPlain()]);
   const config = join(lab.directory, 'litellm-rotate.yaml');
+  const database = { ...(demo.target['database'] as object), schema: 'nosuch' };
+  const elsewhere = { name: 'elsewhere', target: { ...demo.target, database } };
   await writeConfig(
     config,
-    [demo, plain].map(({ name, target }) => ({ name, target: { ...target, observe: '1s' } })),
+    [demo, plain, elsewhere].map(({ name, target }) => ({ name, target: { ...target, observe: '1s' } })),
   );
   await startWorker({
     directory: lab.directory,
@@ -168,11 +170,11 @@ describe('the command line', () => {
   test.for([
     [
       ['inventory', 'nosuch'],
-      'found no target "nosuch" in the worker\'s configuration; expected one of demo, plain',
+      'found no target "nosuch" in the worker\'s configuration; expected one of demo, plain, elsewhere',
     ],
     [
       ['rotate', 'nosuch'],
-      'found no target "nosuch" in the worker\'s configuration; expected one of demo, plain',
+      'found no target "nosuch" in the worker\'s configuration; expected one of demo, plain, elsewhere',
     ],
     [['rotate', 'plain', '--keys', 'salt'], 'nothing to rotate: the salt key was asked for'],
     [['reencrypt', 'nosuch', '--upgrade-format', 'v2'], 'found no target "nosuch"'],
@@ -186,6 +188,16 @@ describe('the command line', () => {
     const { exitCode, stderr } = await lab.cli(...args);
     expect(stderr).toContain(sentence);
     expect(exitCode).toBe(2);
+  });
+
+  test.for([
+    ['inventory', 'elsewhere'],
+    ['reencrypt', 'elsewhere', '--upgrade-format', 'v2'],
+    ['reencrypt', 'elsewhere', '--upgrade-format', 'v2', '--dry-run'],
+  ])('%j in a schema without LiteLLM is a finding, not nothing to do', async (args) => {
+    const { exitCode, stdout, stderr } = await lab.cli(...args);
+    expect(stderr).toContain("found no table of LiteLLM's in schema nosuch");
+    expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' });
   });
 
   test('status shows a reconciliation, and says of a workflow of others that it is none of ours', async () => {
