@@ -5,7 +5,6 @@ import {
   type Client,
   TerminatedFailure,
   TimeoutFailure,
-  type WorkflowExecutionDescription,
   WorkflowFailedError,
   type WorkflowHandle,
   WorkflowNotFoundError,
@@ -31,6 +30,16 @@ export interface Followed<T> {
 
 export const rotation: Followed<RotationResult> = { resultOf, detached: detachedError };
 
+export const planning: Followed<RotationResult> = {
+  resultOf,
+  detached: (workflowId) =>
+    new CommandError(
+      exitCodes.detached,
+      'no longer following; the plan is made all the same, and changes nothing',
+      [`litellm-rotate status ${workflowId} --follow`],
+    ),
+};
+
 /**
  * Shows a workflow's steps on stderr as they finish, until it ends. Resolves with its result; throws `CommandError`
  * with the exit code of its ending. Ctrl-C gives up following and leaves the workflow alone.
@@ -45,15 +54,15 @@ export async function follow<T>(client: Client, workflowId: string, followed: Fo
     for (;;) {
       if (detached.signal.aborted) throw followed.detached(workflowId);
       try {
-        const { name } = await client.withAbortSignal(detached.signal, () => describeStatus(handle));
+        const { name, refused } = await client.withAbortSignal(detached.signal, () => lookAt(handle));
         const status = await client.withAbortSignal(detached.signal, () => queryStatus(handle));
         if (detached.signal.aborted) continue;
         if (status !== undefined) screen.show(status, await runningNote(handle, status));
-        else if (name === 'RUNNING') screen.note('waiting for a worker on the task queue');
+        else if (name === 'RUNNING') screen.note(refused ? unfit : 'waiting for a worker on the task queue');
         if (status?.outcome === 'paused') screen.note(pausedNote(workflowId, status));
         if (name !== 'RUNNING') return await followed.resultOf(handle);
         // A reconciliation says so with its last breath.
-        if (status?.outcome === 'needs a person' && (await describeStatus(handle)).name === 'RUNNING')
+        if (status?.outcome === 'needs a person' && (await lookAt(handle)).name === 'RUNNING')
           throw needsPerson(workflowId, status);
       } catch (error) {
         // The workflow is none the worse for it, and how it ends must not be guessed.
@@ -131,9 +140,16 @@ export function pausedNote(workflowId: string, { steps }: RotationStatus): strin
   return `paused${far}; go on with: litellm-rotate continue ${workflowId}`;
 }
 
-async function describeStatus(handle: WorkflowHandle): Promise<WorkflowExecutionDescription['status']> {
-  return (await handle.client.withDeadline(Date.now() + answerMs, () => handle.describe())).status;
+/** Whether it runs, and whether a worker has taken it and could not get on with it. */
+export async function lookAt(handle: WorkflowHandle): Promise<{ name: string; refused: boolean }> {
+  const described = await handle.client.withDeadline(Date.now() + answerMs, () => handle.describe());
+  const { status, raw } = described;
+  return { name: status.name, refused: (raw.pendingWorkflowTask?.attempt ?? 1) > 1 };
 }
+
+/** What a worker of another program, or of another release, makes of a workflow. */
+export const unfit =
+  'a worker has taken it and cannot run it; is it of this program and release? its log says why';
 
 /** Undefined while no worker answers. */
 export async function queryStatus(handle: WorkflowHandle): Promise<RotationStatus | undefined> {

@@ -5,7 +5,7 @@ import { parseRequest } from '../rotation/request.ts';
 import type { RotationResult } from '../rotation/status.ts';
 import { workflowTaskTimeout, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
-import { follow, rotation } from './following.ts';
+import { follow, planning, rotation } from './following.ts';
 import { renderPlan, seconds } from './rendering.ts';
 import { requester } from './requester.ts';
 import { withClient } from './temporal-client.ts';
@@ -43,7 +43,7 @@ export async function rotate(target: string, options: RotateOptions): Promise<nu
       process.stdout.write(options.json === true ? `${JSON.stringify({ workflowId })}\n` : `${workflowId}\n`);
       return exitCodes.done;
     }
-    const result = await follow(client, workflowId, rotation);
+    const result = await follow(client, workflowId, options.dryRun === true ? planning : rotation);
     if (options.json === true) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
     else process.stdout.write(`${describeResult(result)}\n`);
     return exitCodeOf(result);

@@ -4,11 +4,13 @@ import { CommandError, exitCodes } from './exit.ts';
 import {
   follow,
   type Followed,
+  lookAt,
   needsPerson,
   pausedNote,
   queryStatus,
   rotation,
   runningNote,
+  unfit,
 } from './following.ts';
 import { describeInventory, inventoried } from './inventory.ts';
 import { printable } from './printable.ts';
@@ -106,7 +108,8 @@ async function showWorkflow<T>(
   }
   const handle = client.workflow.getHandle(workflowId);
   const status = await queryStatus(handle);
-  if (status === undefined && (name === 'RUNNING' || options.json === true)) throw unanswered(workflowId);
+  if (status === undefined && (name === 'RUNNING' || options.json === true))
+    throw unanswered(workflowId, (await lookAt(handle)).refused);
   if (status !== undefined && options.json === true)
     process.stdout.write(`${JSON.stringify(status, null, 2)}\n`);
   if (status !== undefined && options.json !== true) {
@@ -131,10 +134,10 @@ async function showWorkflow<T>(
 }
 
 /** The steps are known to the workflow, which a worker answers for. */
-function unanswered(workflowId: string): CommandError {
+function unanswered(workflowId: string, refused: boolean): CommandError {
   return new CommandError(
     exitCodes.finding,
-    `workflow ${workflowId}: found no worker that answers for it; expected one on its task queue`,
+    `workflow ${workflowId}: ${refused ? unfit : 'found no worker that answers for it; expected one on its task queue'}`,
     ['litellm-rotate doctor   (counts the workers)', 'systemctl start litellm-rotate-worker'],
   );
 }

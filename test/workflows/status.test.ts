@@ -130,3 +130,16 @@ describe('a reconciliation that fails', () => {
     });
   });
 });
+
+test('a workflow that a worker has taken and cannot run is told from one that none has taken', async () => {
+  const printed: string[] = [];
+  vi.spyOn(process.stderr, 'write').mockImplementation((text) => printed.push(String(text)) > 0);
+  const { activities } = createFakeActivities();
+  await harness.withWorker(activities, async (taskQueue) => {
+    const handle = await start(taskQueue, 'of-others', 'BakeCake');
+    const followed = follow(harness.client, 'of-others', rotation).catch(() => undefined);
+    await expect.poll(() => printed.join(''), { timeout: 30_000 }).toContain('cannot run it');
+    await handle.terminate();
+    await followed;
+  });
+});
