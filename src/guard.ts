@@ -12,7 +12,7 @@ export interface GuardOptions {
 /**
  * Refuses to let LiteLLM start with a key that cannot open its database: for `ExecStartPre=` of its unit, or in front
  * of its command in a container. Reads the environment that LiteLLM would get. Resolves with one line for the log;
- * throws `WrongKey`, or `DatabaseFailed` when the database cannot be asked, as LiteLLM could not serve then either.
+ * throws `WrongKey`, or one of the database's failures when it cannot be asked, as LiteLLM could not serve then either.
  */
 export async function guard(env: NodeJS.ProcessEnv, names: GuardOptions): Promise<string> {
   const url = env[names.databaseUrl];

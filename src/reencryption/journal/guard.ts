@@ -62,7 +62,7 @@ export type GuardAnswer =
   /** The database is under another key. */
   | 'another key';
 
-/** Holds the key that seals against the database. Throws `DatabaseFailed` when it cannot be asked. */
+/** Holds the key that seals against the database. Throws `DatabaseFailed` or `DatabaseMisconfigured` when it cannot be asked. */
 export async function askGuard(connectionString: Secret, key: Secret): Promise<GuardAnswer> {
   const connections = openConnections({ connectionString, statementTimeoutMs: 10_000 });
   try {
