@@ -183,10 +183,10 @@ export async function runningNote(handle: WorkflowHandle, status: RotationStatus
   const heartbeat = data ? (JSON.parse(Buffer.from(data).toString('utf8')) as object) : {};
   const progress = readProgressReport({ step: '', ...heartbeat }) ?? running.progress;
   const far = progress === null || progress.done === 0 ? '' : `: ${describeProgress(progress)}`;
-  return {
+  return printable({
     note: `${running.title}${far} … ${seconds(Math.max(0, Date.now() - running.startedAt))}${tries}`,
     retry: failure ? { attempt, title: running.title, failure } : null,
-  };
+  });
 }
 
 /** Lines that stay, and on a terminal one line below them that changes. */

@@ -85,10 +85,11 @@ describe('status of a workflow that is no rotation', () => {
 });
 
 describe('a step that fails and is tried again', () => {
-  const down = 'found no Postgres that answers (ECONNREFUSED)';
-  const note = /! Take the lease: one rotation a database: failed, attempt \d+ follows: found no Postgres/;
+  const down = 'found no Postgres that answers (ECONNREFUSED)\u001B[2J';
+  const note =
+    /! Take the lease: one rotation a database: failed, attempt \d+ follows: found no Postgres that answers \(ECONNREFUSED\)\\u001b\[2J/;
 
-  test('is named with its failure while it is followed, and by status', async () => {
+  test('is named with its failure while it is followed, and by status, and no terminal obeys it', async () => {
     let broken = true;
     const { activities } = createFakeActivities((_, originals) => ({
       takeLease: (job) =>
