@@ -1,6 +1,9 @@
 import { ApplicationFailure, CancellationScope, condition, setHandler } from '@temporalio/workflow';
 import { failureTypes } from '../rotation/failure.ts';
+import { describeFailure } from './failures.ts';
 import { resumeUpdate, rollbackUpdate } from './messages.ts';
+import { looks } from './policies.ts';
+import type { Rotation } from './rotation.ts';
 
 type Choice = 'rollback' | 'resume';
 
@@ -52,4 +55,20 @@ function refusalOf(choice: Choice, { pivoted, cancelled, staged }: Limits): stri
   if (choice === 'rollback') return null;
   if (cancelled) return 'the rotation was cancelled, so it only goes back; send "rollback"';
   return staged ? null : 'what was staged is gone, so it only goes back; send "rollback"';
+}
+
+/** Says that a person is needed, and which side every part is on: that is where one starts from. */
+export async function reportParts(
+  { job, progress }: Pick<Rotation, 'job' | 'progress'>,
+  problem: string,
+): Promise<void> {
+  const summary = 'Look at which side each part is on';
+  const seen = await CancellationScope.nonCancellable(() =>
+    looks.observeParts.executeWithOptions({ summary }, [job]),
+  ).then(
+    (parts) =>
+      `Database: ${parts.database} key. Secret files: ${parts.secrets}. Service: ${parts.service}. Both keys are ${parts.prepared ? 'kept' : 'not kept'}.`,
+    (error: unknown) => `The parts could not be looked at: ${describeFailure(error)}`,
+  );
+  progress.enter('needs a person', 'needs a person', `${problem}\n${seen}`);
 }

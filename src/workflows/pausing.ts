@@ -6,6 +6,8 @@ import {
   setHandler,
 } from '@temporalio/workflow';
 import { failureTypes } from '../rotation/failure.ts';
+import type { RotationRequest } from '../rotation/request.ts';
+import type { RotationStatus } from '../rotation/status.ts';
 import { continueUpdate, pauseUpdate } from './messages.ts';
 
 /**
@@ -80,4 +82,15 @@ export class Pausing {
     this.#paused = paused;
     this.#show(paused);
   }
+}
+
+/** Why it cannot be paused; null when it can. A pause is for the time in which LiteLLM serves: later it would prolong the outage. */
+export function refusePause(
+  { phase }: Pick<RotationStatus, 'phase'>,
+  { dryRun }: Pick<RotationRequest, 'dryRun'>,
+): string | null {
+  if (dryRun) return 'a dry run changes nothing, so there is nothing to pause';
+  return phase === 'preflight' || phase === 'rehearse' || phase === 'stage'
+    ? null
+    : `the rotation is in phase ${phase}; expected preflight, rehearse or stage, as a later pause would prolong the outage`;
 }

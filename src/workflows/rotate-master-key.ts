@@ -3,12 +3,12 @@ import type { Plan } from '../rotation/plan.ts';
 import type { RotationRequest } from '../rotation/request.ts';
 import type { RotationResult } from '../rotation/status.ts';
 import { createCompensations } from './compensations.ts';
-import { Decision } from './decision.ts';
+import { Decision, reportParts } from './decision.ts';
 import { describeFailure, endedFailure, readRequest, refusedCron, refusedPlan } from './failures.ts';
 import { planQuery, statusQuery } from './messages.ts';
 import { cutover, destroy, fence, release, stage, start, verify } from './phases.ts';
 import { preflight } from './preflight.ts';
-import { Pausing } from './pausing.ts';
+import { Pausing, refusePause } from './pausing.ts';
 import { looks } from './policies.ts';
 import { Progress } from './progress.ts';
 import type { Rotation, Staged } from './rotation.ts';
@@ -48,7 +48,7 @@ class RotationRun {
     const progress = new Progress(job.rotation, request.target);
     const back = createCompensations(job, progress, () => this.#rotation.before);
     const pausing = new Pausing(
-      () => this.#noPause(),
+      () => refusePause(progress.status, request),
       (paused) => progress.pause(paused),
     );
     this.#rotation = { job, progress, pausing, undo: new Compensations(), back, before: null };
@@ -149,15 +149,6 @@ class RotationRun {
     return { ...result, steps: this.#summarise('').steps };
   }
 
-  /** A pause is for the time in which LiteLLM serves with its current keys: later it would prolong the outage. */
-  #noPause(): string | null {
-    const { phase } = this.#rotation.progress.status;
-    if (this.#request.dryRun) return 'a dry run changes nothing, so there is nothing to pause';
-    return phase === 'preflight' || phase === 'rehearse' || phase === 'stage'
-      ? null
-      : `the rotation is in phase ${phase}; expected preflight, rehearse or stage, as a later pause would prolong the outage`;
-  }
-
   /** `back` when the deployment is back on the previous keys; `resume` when a person chose to go forward again. */
   async #rollBack(failure: unknown): Promise<'back' | 'resume'> {
     const { progress, undo } = this.#rotation;
@@ -166,33 +157,25 @@ class RotationRun {
     if (this.#result === null) progress.enter('rollback', 'running', problem);
     while (decision === 'rollback') {
       if (this.#result !== null) {
-        await this.#report(`the new keys are in force and verified; what remains failed: ${problem}`);
+        await reportParts(
+          this.#rotation,
+          `the new keys are in force and verified; what remains failed: ${problem}`,
+        );
       } else {
         try {
           await undo.run();
           return 'back';
         } catch (undoFailure) {
-          await this.#report(`${problem}\nThe rollback then failed: ${describeFailure(undoFailure)}`);
+          await reportParts(
+            this.#rotation,
+            `${problem}\nThe rollback then failed: ${describeFailure(undoFailure)}`,
+          );
         }
       }
       decision = await this.#decision.wait();
       progress.enter('rollback', 'running', problem);
     }
     return 'resume';
-  }
-
-  /** Says which side every part is on: a person starts from there. */
-  async #report(problem: string): Promise<void> {
-    const { job, progress } = this.#rotation;
-    const summary = 'Look at which side each part is on';
-    const seen = await CancellationScope.nonCancellable(() =>
-      looks.observeParts.executeWithOptions({ summary }, [job]),
-    ).then(
-      (parts) =>
-        `Database: ${parts.database} key. Secret files: ${parts.secrets}. Service: ${parts.service}. Both keys are ${parts.prepared ? 'kept' : 'not kept'}.`,
-      (error: unknown) => `The parts could not be looked at: ${describeFailure(error)}`,
-    );
-    progress.enter('needs a person', 'needs a person', `${problem}\n${seen}`);
   }
 
   #summarise(summary: string): RotationResult {
