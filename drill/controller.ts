@@ -23,7 +23,7 @@ export interface ControlledRun {
   readonly config: string;
   /** Filled with every key that is seen in the files. */
   readonly secrets: Set<string>;
-  readonly startSecond: () => Promise<void>;
+  readonly startSecond: () => void;
 }
 
 export async function startController(
@@ -71,7 +71,7 @@ export async function startController(
         return finish(n);
       case 'second':
         // Not awaited: its activities may wait for the worker that waits here.
-        void startSecond();
+        startSecond();
         return finish(n);
       case 'zombie beside':
       case 'zombie late':

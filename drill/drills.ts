@@ -33,7 +33,9 @@ export function allDrills(forward: readonly Passed[], backward: readonly Passed[
     if (ownWrite.test(point)) add(point, at % 2 === 0 ? 'zombie beside' : 'zombie late');
   }
   for (const point of namesOf(forward).filter((name) => edge.test(name))) {
-    for (const fault of ['cancel', 'terminate', 'second'] as const) add(point, fault);
+    for (const fault of ['cancel', 'terminate'] as const) add(point, fault);
+    // At the very end, it may rightly follow the first one.
+    if (!afterThePivot.test(point)) add(point, 'second');
   }
   for (const point of undo.filter((name) => edge.test(name))) add(point, 'terminate');
   return [...drills, ...busyDrills];

@@ -54,7 +54,7 @@ export async function wordsOf(handle: WorkflowHandle): Promise<string> {
 }
 
 /** Another rotation of the target must be refused, with the first one's id in its failure. */
-export async function refusedSecond(lane: Lane, name: string, problems: string[]): Promise<void> {
+export async function refusedSecond(lane: Lane, name: string): Promise<readonly string[]> {
   const { firstExecutionRunId, result } = await lane.client.workflow
     .start('RotateMasterKey', {
       args: [{ target: name }],
@@ -69,8 +69,7 @@ export async function refusedSecond(lane: Lane, name: string, problems: string[]
     () => 'nothing',
     (error: Error) => (error.cause instanceof Error ? error.cause.message : error.message),
   );
-  if (!refusal.includes(firstExecutionRunId))
-    problems.push(`the second rotation was not refused: ${refusal}`);
+  return refusal.includes(firstExecutionRunId) ? [] : [`the second rotation was not refused: ${refusal}`];
 }
 
 /** What the next rotation would do by itself. */

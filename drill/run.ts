@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { writeConfig } from '../lab/deployment.ts';
 import { withClient } from '../lab/postgres.ts';
 import { workflowTaskTimeout } from '../src/workflows/messages.ts';
@@ -56,8 +57,11 @@ export async function run(lane: Lane, drill: Drill, serviceKind: ServiceKind): P
   const secrets = new Set([deployment.keys.master, deployment.keys.salt ?? '']);
   const outage = watchOutage(deployment.url);
   const startedAt = Date.now();
-  const second: string[] = [];
-  const startSecond = () => refusedSecond(lane, name, second);
+  let second: Promise<readonly string[]> = Promise.resolve([]);
+  const startSecond = () => {
+    second = refusedSecond(lane, name);
+    second.catch(() => undefined);
+  };
   const controller = await startController(lane, {
     injections: drill.injections,
     deployment,
@@ -79,13 +83,15 @@ export async function run(lane: Lane, drill: Drill, serviceKind: ServiceKind): P
     const seconds = Math.round((Date.now() - startedAt) / 100) / 10;
     const points = await readPoints(directory);
     const ids = drill.injections.some(({ fault }) => fault === 'second') ? [name, `${name}-second`] : [name];
+    // Before a lease is looked for, and while a worker can refuse it.
+    const unrefused = await Promise.race([second, controller.broken, tooLate()]);
     if (closed && (await leaseIsLeft(deployment))) ids.push(await reconcile(lane, name));
     await controller.stop();
     const outageSeconds = Math.round((await outage.stop()) / 100) / 10;
     const verdict = await judge(deployment, before, lane.seeded.virtualKey);
     const allowed = [deployment.keyFile, deployment.envFile, deployment.ledger, slotPath(deployment)];
     const leaks = await findLeaks(lane.client, ids, directory, secrets, allowed, [postgresLog]);
-    const problems = [...verdict.problems, ...second, ...leaks.map((place) => `key material in ${place}`)];
+    const problems = [...verdict.problems, ...unrefused, ...leaks.map((place) => `key material in ${place}`)];
     const fired = drill.injections.every((_, n) => existsSync(join(directory, files.fired(n))));
     return {
       drill,
@@ -119,6 +125,12 @@ async function leaseIsLeft(deployment: DrilledDeployment): Promise<boolean> {
     const { rowCount } = await client.query('select 1 from litellm_rotate.lease where rotation is not null');
     return rowCount === 1;
   });
+}
+
+/** A second rotation is refused by its first step. */
+async function tooLate(): Promise<readonly string[]> {
+  await sleep(60_000, undefined, { ref: false });
+  return ['the second rotation has not ended'];
 }
 
 async function cleanUp(lane: Lane, name: string): Promise<void> {
