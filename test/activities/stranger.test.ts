@@ -14,6 +14,7 @@ import { temporaryDirectory } from '../secret-stores/store-fixture.ts';
 
 const rotation = 'rotation-1';
 
+// As root alone: only root can start a process of another user.
 test.runIf(process.getuid?.() === 0)(
   'LiteLLM is not ready, and no key is sent, while another user has its port: it was free while LiteLLM was stopped',
   async () => {
