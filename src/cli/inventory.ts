@@ -1,9 +1,10 @@
 import type { ValueInventory } from '../rotation/inventory.ts';
 import { workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
-import { follow, type Followed, resultOf } from './following.ts';
+import { follow, type Followed } from './following.ts';
 import { kindOf, placeOf, renderRows, renderSkipped, table } from './rendering.ts';
 import { requester } from './requester.ts';
+import { resultOf } from './rotation-end.ts';
 import { withClient } from './temporal-client.ts';
 
 export interface InventoryOptions {

@@ -1,7 +1,8 @@
 import { workflowTaskTimeout, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
-import { follow, type Followed, resultOf } from './following.ts';
+import { follow, type Followed } from './following.ts';
 import { requester } from './requester.ts';
+import { resultOf } from './rotation-end.ts';
 import { withClient } from './temporal-client.ts';
 
 interface Reconciled {

@@ -1,24 +1,16 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { searchAttributes, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
-import {
-  follow,
-  type Followed,
-  lookAt,
-  needsPerson,
-  pausedNote,
-  queryStatus,
-  rotation,
-  runningNote,
-  unfit,
-} from './following.ts';
+import { follow, type Followed, rotation } from './following.ts';
 import { describeInventory, inventoried } from './inventory.ts';
 import { printable } from './printable.ts';
 import { describeReconciliation, reconciled } from './reconcile.ts';
 import { describeReencryption, exitCodeOf, reencryption } from './reencrypt.ts';
 import { renderPhase, renderRetry, renderStep, table } from './rendering.ts';
 import { describeResult, exitCodeOf as exitCodeOfRotation } from './rotate.ts';
+import { needsPerson } from './rotation-end.ts';
 import { withClient } from './temporal-client.ts';
+import { lookAt, pausedNote, queryStatus, runningNote, unfit } from './workflow-look.ts';
 
 /** `status`: the last rotations. */
 export async function listRotations(options: { json?: boolean; limit: number }): Promise<number> {

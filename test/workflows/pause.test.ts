@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { withHeartbeat } from '../../src/activities/context.ts';
 import type { Activities } from '../../src/activities/index.ts';
-import { pausedNote } from '../../src/cli/following.ts';
+import { pausedNote } from '../../src/cli/workflow-look.ts';
 import type { RotationStatus } from '../../src/rotation/status.ts';
 import { continueUpdate, pauseUpdate, statusQuery, workflowTypes } from '../../src/workflows/messages.ts';
 import {

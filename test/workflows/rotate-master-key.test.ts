@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { withHeartbeat } from '../../src/activities/context.ts';
 import type { Activities } from '../../src/activities/index.ts';
-import { runningNote } from '../../src/cli/following.ts';
+import { runningNote } from '../../src/cli/workflow-look.ts';
 import type { RotationResult, RotationStatus } from '../../src/rotation/status.ts';
 import {
   progressSignal,
