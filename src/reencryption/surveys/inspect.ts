@@ -3,6 +3,7 @@ import type { Finding } from '../../rotation/finding.ts';
 import { journalSchema } from '../journal/journal.ts';
 import { quote, readCatalog, searched, type Relation } from '../postgres/catalog.ts';
 import type { Connections } from '../postgres/connection.ts';
+import { judgeTableAccess } from './table-access.ts';
 import { judgeTriggers } from './triggers.ts';
 
 /** Functions that row versions and their ages are read with: `pg_current_snapshot`, `xid8`. */
@@ -33,12 +34,6 @@ const readServer = `
       - (select count(*) from pg_stat_activity where coalesce(backend_type, 'client backend') = 'client backend')::int as free
   from pg_roles r left join pg_namespace j on j.nspname = '${journalSchema}' where r.rolname = current_user`;
 
-const readTables = `
-  select c.relname as name,
-    has_table_privilege(c.oid, 'SELECT') as "canSelect", has_table_privilege(c.oid, 'UPDATE') as "canUpdate",
-    c.relrowsecurity and not $3 and (c.relforcerowsecurity or not pg_has_role(c.relowner, 'USAGE')) as "rowSecurity"
-  from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = any ($2) order by c.relname`;
-
 export interface InspectOptions {
   readonly proxyRole?: string;
   readonly extraSkippedTables?: readonly string[];
@@ -58,7 +53,7 @@ export async function inspect(
     ...judgeJournal(server),
     ...judgeSchema(relations, connections),
     ...(await judgeProxyRole(client, connections, proxyRole)),
-    ...(await judgeTables(client, connections, relations, server)),
+    ...(await judgeTableAccess(client, connections, relations, server)),
     ...(await judgeTriggers(client, connections, relations)),
   ];
 }
@@ -161,48 +156,4 @@ async function judgeProxyRole(
       next: 'correct database.proxyRole in the configuration, or leave it out: it is then the owner of the tables',
     },
   ];
-}
-
-async function judgeTables(
-  client: pg.ClientBase,
-  { schema }: Connections,
-  relations: readonly Relation[],
-  server: Server,
-): Promise<Finding[]> {
-  const { rows } = await client.query<{
-    name: string;
-    canSelect: boolean;
-    canUpdate: boolean;
-    rowSecurity: boolean;
-  }>(readTables, [schema, relations.map(({ name }) => name), server.passesRowSecurity]);
-  const findings: Finding[] = [];
-  const denied = rows.filter(({ canSelect, canUpdate }) => !canSelect || !canUpdate);
-  if (denied.length > 0) {
-    findings.push({
-      severity: 'blocking',
-      code: 'missing-privileges',
-      where: `${denied.length} tables of schema ${schema}: ${someOf(denied.map(({ name }) => name))}`,
-      found: `role ${server.role} without SELECT or UPDATE`,
-      expected: 'both, on every table that can hold sealed values (locking them asks for UPDATE)',
-      next: `run as their owner: grant select, update on all tables in schema ${quote(schema)} to ${quote(server.role)}`,
-    });
-  }
-  const secured = rows.filter(({ rowSecurity }) => rowSecurity).map(({ name }) => name);
-  if (secured.length > 0) {
-    findings.push({
-      severity: 'blocking',
-      code: 'row-security',
-      where: `tables ${someOf(secured)}`,
-      found: `row-level security that may hide rows from role ${server.role}`,
-      expected: 'a role that sees every row',
-      next: `use a role with BYPASSRLS, or run: alter role ${quote(server.role)} bypassrls`,
-    });
-  }
-  return findings;
-}
-
-function someOf(names: readonly string[]): string {
-  return names.length <= 5
-    ? names.join(', ')
-    : `${names.slice(0, 5).join(', ')} and ${names.length - 5} more`;
 }
