@@ -13,7 +13,7 @@ import { currentKeys, refusal, refuseOtherDatabase } from './current-keys.ts';
 import { fingerprintsOf } from './generations.ts';
 import { environmentFindings, lookAtProxies } from './keys-in-force.ts';
 import type { Job, Ports, Target } from './ports.ts';
-import { findStranger } from './stranger.ts';
+import { findStranger, strangerFinding } from './stranger.ts';
 
 /** How far back the service's log is read. */
 export const logLines = 2_000;
@@ -137,17 +137,6 @@ export function createPreflightActivities(ports: Ports) {
         return { digest: createHash('sha256').update(JSON.stringify(job.plan)).digest('hex') };
       });
     },
-  };
-}
-
-function strangerFinding({ service }: Target, found: string): Finding {
-  return {
-    severity: 'blocking',
-    code: 'port-of-another',
-    where: service.description,
-    found,
-    expected: "LiteLLM's own processes, or root's, alone to listen there, as its keys are sent there",
-    next: 'end that process, or give LiteLLM its own address as proxy.url',
   };
 }
 

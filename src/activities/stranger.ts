@@ -1,10 +1,14 @@
+import type { Finding } from '../rotation/finding.ts';
 import type { Target } from './ports.ts';
 
 /**
  * Who else than the service listens where keys are about to be sent, in words; undefined when nobody does. LiteLLM's port is
  * anybody's while it is stopped, and who takes it then would be sent the new master key.
  */
-export async function findStranger({ proxies, service }: Target): Promise<string | undefined> {
+export async function findStranger({
+  proxies,
+  service,
+}: Pick<Target, 'proxies' | 'service'>): Promise<string | undefined> {
   for (const { url } of proxies) {
     const { hostname, port, protocol } = new URL(url);
     if (!/^(localhost|127\..*|\[::1\])$/.test(hostname)) continue;
@@ -13,4 +17,15 @@ export async function findStranger({ proxies, service }: Target): Promise<string
       return `${url}: found that a process of user ${user}, which is not the service's, listens on its port`;
   }
   return undefined;
+}
+
+export function strangerFinding({ service }: Pick<Target, 'service'>, found: string): Finding {
+  return {
+    severity: 'blocking',
+    code: 'port-of-another',
+    where: service.description,
+    found,
+    expected: "LiteLLM's own processes, or root's, alone to listen there, as its keys are sent there",
+    next: 'end that process, or give LiteLLM its own address as proxy.url',
+  };
 }

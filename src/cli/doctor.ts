@@ -1,6 +1,10 @@
+import { findStranger, strangerFinding } from '../activities/stranger.ts';
 import type { Composition } from '../composition.ts';
+import type { Proxy } from '../litellm/proxy-port.ts';
 import { type Finding, isBlocking } from '../rotation/finding.ts';
 import { RotationError } from '../rotation/failure.ts';
+import type { Secret } from '../rotation/secret.ts';
+import type { Service } from '../services/port.ts';
 import { temporalSettings } from '../temporal/connection.ts';
 import { exitCodes } from './exit.ts';
 import { printable } from './printable.ts';
@@ -51,23 +55,29 @@ export async function doctor(
         }),
       );
     }
-    for (const proxy of proxies) {
-      checks.push(
-        await attempt(of(proxy.url), async () => {
-          const { ready, detail } = await proxy.readiness();
-          if (!ready) throw new Error(detail);
-          if (current !== undefined && (await proxy.tryKey(current.master)) !== 'accepted') {
-            throw new Error('that it refuses the master key of the secret files');
-          }
-          return { detail, findings: [] };
-        }),
-      );
-    }
+    for (const proxy of proxies)
+      checks.push(await attempt(of(proxy.url), () => checkProxy(proxy, service, current?.master)));
   }
   const blocked = checks.some(({ findings }) => findings.some(isBlocking));
   if (options.json === true) process.stdout.write(`${JSON.stringify(checks, null, 2)}\n`);
   else process.stdout.write(`${printable(checks).map(renderCheck).join('\n')}\n`);
   return blocked ? exitCodes.finding : exitCodes.done;
+}
+
+/** Whether LiteLLM serves, and accepts the key; which nobody else is sent. */
+export async function checkProxy(
+  proxy: Proxy,
+  service: Service,
+  key: Secret | undefined,
+): Promise<Omit<Check, 'what'>> {
+  const stranger = await findStranger({ proxies: [proxy], service });
+  if (stranger !== undefined)
+    return { detail: 'not asked', findings: [strangerFinding({ service }, stranger)] };
+  const { ready, detail } = await proxy.readiness();
+  if (!ready) throw new Error(detail);
+  if (key !== undefined && (await proxy.tryKey(key)) !== 'accepted')
+    throw new Error('that it refuses the master key of the secret files');
+  return { detail, findings: [] };
 }
 
 async function checkTemporal(taskQueue: string): Promise<Check> {

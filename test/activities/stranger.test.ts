@@ -7,6 +7,8 @@ import { freePort } from '../../lab/child.ts';
 import type { Ports } from '../../src/activities/ports.ts';
 import { createPreflightActivities } from '../../src/activities/preflight.ts';
 import { createServiceActivities } from '../../src/activities/service.ts';
+import { checkProxy } from '../../src/cli/doctor.ts';
+import type { Proxy } from '../../src/litellm/proxy-port.ts';
 import { createProxy } from '../../src/litellm/proxy.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 import { createCommandService } from '../../src/services/command-service.ts';
@@ -70,11 +72,19 @@ test.runIf(process.getuid?.() === 0)(
       looks.inspectProxy({ target: 'prod', rotation }),
     );
     expect(inspected).toMatchObject({ findings: [{ severity: 'blocking', code: 'port-of-another' }] });
+    const [proxy] = target.proxies;
+    const master = new Secret('sk-m');
+    expect(await checkProxy(proxy as Proxy, service, master)).toMatchObject({
+      detail: 'not asked',
+      findings: [{ severity: 'blocking', code: 'port-of-another' }],
+    });
     const headers = await readFile(calls, 'utf8');
     expect(headers).toContain('host: 127.0.0.1');
     expect(headers).not.toMatch(/authorization/i);
     // As the service's own, it may.
     await writeFile(pid, `${squatter.pid}`);
     await expect(ready()).resolves.toMatchObject({ seconds: expect.any(Number) as number });
+    expect(await checkProxy(proxy as Proxy, service, master)).toMatchObject({ findings: [] });
+    expect(await readFile(calls, 'utf8')).toMatch(/authorization/i);
   },
 );
