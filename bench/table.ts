@@ -1,4 +1,5 @@
-import type { Beside, Series } from './measurement.ts';
+import type { Beside } from './beside-traffic.ts';
+import type { Series } from './measurement.ts';
 import { shortCount } from './options.ts';
 import type { Search } from './search.ts';
 import type { Run } from './sides.ts';
@@ -68,32 +69,56 @@ export const renderSearch = ({ rows, seconds }: Search): string =>
 function renderTraffic(series: readonly Series[]): string[] {
   const rows = series.flatMap(({ values, traffic }) => {
     if (traffic === undefined) return [];
-    const row = (beside: string, { alone, during }: Beside): string[] => [
-      shortCount(round(values)),
-      beside,
-      alone.readMedian.toFixed(2),
-      during.readMedian.toFixed(2),
-      alone.writeMedian.toFixed(2),
-      during.writeMedian.toFixed(2),
-      during.write99.toFixed(1),
-      during.max.toFixed(0),
-      `${during.queries}`,
-    ];
-    return [...(traffic.peer === undefined ? [] : [row('peer', traffic.peer)]), row('stage', traffic.stage)];
+    const row = (beside: string, runs: readonly Beside[]): string[] => {
+      const spread = (of: (one: Beside) => number): Spread => spreadOf(runs.map(of));
+      return [
+        shortCount(round(values)),
+        beside,
+        show(
+          spread(({ seconds }) => seconds),
+          1,
+        ),
+        show(
+          spread(({ alone }) => alone.readMedian),
+          2,
+        ),
+        `**${percent(spread(({ alone, during }) => during.readMedian / alone.readMedian - 1))}**`,
+        show(
+          spread(({ alone }) => alone.writeMedian),
+          2,
+        ),
+        `**${percent(spread(({ alone, during }) => during.writeMedian / alone.writeMedian - 1))}**`,
+        show(
+          spread(({ during }) => during.write99),
+          1,
+        ),
+        show(
+          spread(({ during }) => during.max),
+          0,
+        ),
+      ];
+    };
+    const peer = traffic.peer.length === 0 ? [] : [row('peer', traffic.peer)];
+    return [row('nothing', traffic.nothing), row('stage', traffic.stage), ...peer];
   });
   if (rows.length === 0) return [];
   const head = [
     'values',
     'beside',
+    'took s',
     'read ms: alone',
-    'beside it',
+    'longer by',
     'write ms: alone',
-    'beside it',
+    'longer by',
     'write 99 %',
     'max',
-    'queries',
   ];
-  return ['', "LiteLLM's own queries, medians", '', table(head, rows)];
+  return [
+    '',
+    "LiteLLM's own queries: medians alone, and by how much they are longer beside it",
+    '',
+    table(head, rows),
+  ];
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -109,3 +134,5 @@ const cutovers = (runs: readonly Run[]): string =>
 const show = ({ median, min, max }: Spread, digits: number): string =>
   `${median.toFixed(digits)} [${min.toFixed(digits)}..${max.toFixed(digits)}]`;
 const whole = (spread: Spread): string => show(spread, 0);
+const percent = ({ median, min, max }: Spread): string =>
+  `${(median * 100).toFixed(0)} % [${(min * 100).toFixed(0)}..${(max * 100).toFixed(0)}]`;
