@@ -2,7 +2,9 @@ import { knownKeys } from '../litellm/known-keys.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import { type KeyFingerprints, type KeyGenerations, type KeyPair, signingKey } from '../rotation/keys.ts';
 import type { Transition } from '../reencryption/port.ts';
+import { currentKeys } from './current-keys.ts';
 import type { Job, Ports, Target } from './ports.ts';
+import type { Side, SideKeys } from './proofs.ts';
 
 /** Both generations of the rotation's keys, which must have been made. */
 export async function generationsOf(target: Target, { rotation }: Job): Promise<KeyGenerations> {
@@ -14,6 +16,21 @@ export async function generationsOf(target: Target, { rotation }: Job): Promise<
     );
   }
   return generations;
+}
+
+/**
+ * The keys that a side must have in force, and those of the other side. Of the previous side also without a slot while the
+ * database is on it: the files hold its keys then, and the other side's were never used.
+ */
+export async function keysOfSide(target: Target, job: Job, side: Side): Promise<SideKeys> {
+  const isGone = (await target.store.generations(job.rotation)) === undefined;
+  if (isGone && side === 'previous' && (await target.database.observe(job.rotation)).side === side)
+    return { expected: await currentKeys(target, job), other: undefined };
+  return ofSide(await generationsOf(target, job), side);
+}
+
+export function ofSide({ previous, pending }: KeyGenerations, side: Side): SideKeys {
+  return side === 'pending' ? { expected: pending, other: previous } : { expected: previous, other: pending };
 }
 
 export async function fingerprintsOf(ports: Ports, target: Target, pair: KeyPair): Promise<KeyFingerprints> {

@@ -1,7 +1,7 @@
 import { generateKey } from '../litellm/new-keys.ts';
 import { nextKeys, type RotationCase } from '../rotation/case.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
-import type { KeyFingerprints } from '../rotation/keys.ts';
+import { type KeyFingerprints, signingKey } from '../rotation/keys.ts';
 import { fingerprintsOf } from './generations.ts';
 import { takeFence, withHeartbeat } from './context.ts';
 import type { Job, Ports, Target } from './ports.ts';
@@ -43,6 +43,7 @@ export function createKeyActivities(ports: Ports) {
       return withHeartbeat(async () => {
         const fence = await takeFence(target.database, job.rotation);
         await refuseNeededKeys(target, job, 'pending');
+        if ((await target.store.generations(job.rotation)) === undefined) await refuseOtherKeys(target, job);
         await target.store.discard(job.rotation, fence, 'pending');
         await target.database.dropStaged(fence, 'pending');
       });
@@ -77,5 +78,18 @@ async function refuseNeededKeys({ database }: Target, { target, rotation }: Job,
   throw new RotationError(
     failureTypes.changedElsewhere,
     `${database.description}: found it under the ${found} key of rotation ${rotation}, expected the ${side} one; both keys are kept, as the other is still needed; run litellm-rotate reconcile ${target}`,
+  );
+}
+
+/**
+ * A slot is gone because its keys were destroyed, and then the files hold the key that the database is under; or because
+ * somebody removed it, or looks elsewhere for it, and then the before-images may be the only way to values that open.
+ */
+async function refuseOtherKeys({ database, store }: Target, { rotation }: Job): Promise<void> {
+  const { current } = await store.inspect(rotation);
+  if (current !== undefined && (await database.isUnder(signingKey(current))) === true) return;
+  throw new RotationError(
+    failureTypes.changedElsewhere,
+    `${store.description}: found no slot of rotation ${rotation}, and ${current === undefined ? 'no usable key' : 'another key than the one that the database is under'}; expected the slot, or that key; the before-images are kept; bring the slot back, or go back to the key of the files: see "recovery by hand" in docs/runbook.md`,
   );
 }

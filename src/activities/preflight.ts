@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { findDecryptionErrors } from '../litellm/decryption-errors.ts';
 import { knownKeys } from '../litellm/known-keys.ts';
 import type { Inventory, VisitValue } from '../reencryption/port.ts';
-import type { Finding } from '../rotation/finding.ts';
 import { decideCase, type RotationCase } from '../rotation/case.ts';
 import type { ReportProgress } from '../rotation/fence.ts';
 import { createRowList, type ValueInventory } from '../rotation/inventory.ts';

@@ -3,7 +3,7 @@ import { isCanary } from '../canary/canary.ts';
 import type { Proxy } from '../litellm/proxy-port.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { ReportProgress } from '../rotation/fence.ts';
-import type { KeyGenerations } from '../rotation/keys.ts';
+import type { KeyPair } from '../rotation/keys.ts';
 import { Secret } from '../rotation/secret.ts';
 import type { RotationDatabase, Transition } from '../reencryption/port.ts';
 import { pause } from './context.ts';
@@ -13,6 +13,12 @@ const refusalTimeoutMs = 60_000;
 
 /** The side that must hold: `pending` after a cutover, `previous` after a rollback. */
 export type Side = 'pending' | 'previous';
+
+/** The keys that a side must have in force, and those of the other side where they are known. */
+export interface SideKeys {
+  readonly expected: KeyPair;
+  readonly other: KeyPair | undefined;
+}
 
 /** The models of before the outage, by number and digest: their names may be many, and are not for the history. */
 export interface SeenModels {
@@ -32,22 +38,20 @@ export function randomKey(): Secret {
 }
 
 /** The side's master key gets 200: no other key is sent. */
-export async function proveAccepted(proxy: Proxy, generations: KeyGenerations, side: Side): Promise<void> {
-  if (!(await accepts(proxy, generations[side].master)))
-    throw wrongKey(proxy, side, `refuses the ${side} master key`);
+export async function proveAccepted(proxy: Proxy, { master }: KeyPair, side: Side): Promise<void> {
+  if (!(await accepts(proxy, master))) throw wrongKey(proxy, side, `refuses the ${side} master key`);
 }
 
-/** The side's master key gets 200; a random one and the other side's get 401. */
+/** The side's master key gets 200; a random one and the other side's, where it is known, get 401. */
 export async function proveKeys(
   proxy: Proxy,
-  generations: KeyGenerations,
+  { expected, other }: SideKeys,
   side: Side,
   signal: AbortSignal,
 ): Promise<void> {
-  const [expected, other] = [generations[side], generations[side === 'pending' ? 'previous' : 'pending']];
-  await proveAccepted(proxy, generations, side);
+  await proveAccepted(proxy, expected, side);
   if (await accepts(proxy, randomKey())) throw wrongKey(proxy, side, 'accepts a random key');
-  if (other.master.equals(expected.master)) return;
+  if (other === undefined || other.master.equals(expected.master)) return;
   const deadline = Date.now() + refusalTimeoutMs;
   while (await accepts(proxy, other.master)) {
     if (Date.now() > deadline)

@@ -2,7 +2,7 @@ import type { CloneMethod, Rehearsal } from '../rehearsal/port.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Finding } from '../rotation/finding.ts';
 import { takeFence, withHeartbeat } from './context.ts';
-import { generationsOf, secretsOf, transitionOf } from './generations.ts';
+import { generationsOf, ofSide, secretsOf, transitionOf } from './generations.ts';
 import { lookAtProxies } from './keys-in-force.ts';
 import type { Job, Ports, Target } from './ports.ts';
 import { proveAccepted, proveKeys, proveModels, proveValues, type SeenModels } from './proofs.ts';
@@ -92,10 +92,10 @@ export function createRehearsalActivities(ports: Ports) {
           await untilReady(spare, rehearsal, signal);
           startMs = elapsed(since);
           await proveOnClone(rehearsal, job, signal);
-          await proveAccepted(spare.proxy, generations, 'pending');
+          await proveAccepted(spare.proxy, generations.pending, 'pending');
           // Before more is sent: whoever has taken the port can open nothing, and must not be sent the previous key, which is in force.
           await proveCanary(target, spare, job, generations, signal);
-          await proveKeys(spare.proxy, generations, 'pending', signal);
+          await proveKeys(spare.proxy, ofSide(generations, 'pending'), 'pending', signal);
           const { master } = generations.pending;
           await proveModels(spare.proxy, master, job, rehearsal.readyTimeoutMs, signal, () =>
             assertDecrypting(spare, job.tolerate),

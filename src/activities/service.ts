@@ -13,10 +13,14 @@ const pollMs = 500;
 /** The service: stopped and proved stopped, started once and proved ready. */
 export function createServiceActivities(ports: Ports) {
   return {
-    /** Stops the service, unless a key file was changed meanwhile: then there must be no outage for a rotation that cannot end. */
+    /**
+     * Stops the service, unless a key file was changed meanwhile, or the pending keys are gone: then there must be no outage for a
+     * rotation that cannot end.
+     */
     async stopService(job: Job): Promise<{ detail: string }> {
       const target = ports.target(job.target);
       return withHeartbeat(async (signal) => {
+        await generationsOf(target, job);
         const { side, parts } = await target.store.observe(job.rotation);
         if (side === 'changed') {
           const changed = parts.filter((part) => part.side === 'changed').map(({ where }) => where);

@@ -1,7 +1,7 @@
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { KeyPair } from '../rotation/keys.ts';
 import { takeFence, withHeartbeat } from './context.ts';
-import { generationsOf, transitionOf } from './generations.ts';
+import { generationsOf, keysOfSide, transitionOf } from './generations.ts';
 import type { Job, Ports, Target } from './ports.ts';
 import { proveKeys, proveModels, proveValues, type SeenModels, type Side } from './proofs.ts';
 
@@ -11,20 +11,20 @@ export function createVerificationActivities(ports: Ports) {
     /** The side's master key gets 200, a random key and the other side's get 401, and the process has the side's keys. */
     async verifyKeys(job: Job & { side: Side }): Promise<void> {
       const target = ports.target(job.target);
-      const generations = await generationsOf(target, job);
+      const keys = await keysOfSide(target, job, job.side);
       await withHeartbeat(async (signal) => {
-        await verifyEnvironment(target, generations[job.side]);
-        for (const proxy of target.proxies) await proveKeys(proxy, generations, job.side, signal);
+        await verifyEnvironment(target, keys.expected);
+        for (const proxy of target.proxies) await proveKeys(proxy, keys, job.side, signal);
       });
     },
 
     /** The same models are served as preflight saw. */
     async verifyModels(job: Job & SeenModels & { side: Side }): Promise<{ models: number }> {
       const target = ports.target(job.target);
-      const generations = await generationsOf(target, job);
+      const { expected } = await keysOfSide(target, job, job.side);
       await withHeartbeat(async (signal) => {
         for (const proxy of target.proxies) {
-          await proveModels(proxy, generations[job.side].master, job, target.timing.readyTimeoutMs, signal);
+          await proveModels(proxy, expected.master, job, target.timing.readyTimeoutMs, signal);
         }
       });
       return { models: job.models };

@@ -1,15 +1,14 @@
-import { findStranger, strangerFinding } from '../activities/stranger.ts';
-import type { Composition } from '../composition.ts';
-import type { Proxy } from '../litellm/proxy-port.ts';
+import { type Composition, findStranger, strangerFinding } from '../composition.ts';
 import { type Finding, isBlocking } from '../rotation/finding.ts';
 import { RotationError } from '../rotation/failure.ts';
 import type { Secret } from '../rotation/secret.ts';
-import type { Service } from '../services/port.ts';
 import { temporalSettings } from '../temporal/connection.ts';
 import { exitCodes } from './exit.ts';
 import { printable } from './printable.ts';
 import { renderFinding } from './rendering.ts';
 import { withClient } from './temporal-client.ts';
+
+type Target = Composition['targets'][number];
 
 interface Check {
   readonly what: string;
@@ -66,8 +65,8 @@ export async function doctor(
 
 /** Whether LiteLLM serves, and accepts the key; which nobody else is sent. */
 export async function checkProxy(
-  proxy: Proxy,
-  service: Service,
+  proxy: Target['proxies'][number],
+  service: Target['service'],
   key: Secret | undefined,
 ): Promise<Omit<Check, 'what'>> {
   const stranger = await findStranger({ proxies: [proxy], service });

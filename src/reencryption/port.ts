@@ -198,6 +198,8 @@ export interface RotationDatabase {
     progress: ReportProgress,
   ): Promise<RestoreReport>;
   observe(rotation: string): Promise<DatabaseObservation>;
+  /** Whether the key is the one that seals the stored values since the last swap or restore; undefined before the first one. */
+  isUnder(key: Secret): Promise<boolean | undefined>;
   /** The parts of the last outage, from the evidence; null where there is none. */
   lastOutage(): Promise<MeasuredOutage | null>;
   /** Counts the values under `expected` and under `others`. Reads only. */

@@ -5,7 +5,7 @@ import { restore } from './cutover/restore.ts';
 import { swap } from './cutover/swap.ts';
 import { improve } from './in-place/improve.ts';
 import { surveyImprovement } from './in-place/improvement-survey.ts';
-import { openGuard } from './journal/guard.ts';
+import { openGuard, opensGuard } from './journal/guard.ts';
 import { hasJournal, journalSchema, prepareJournal, readFingerprintKey } from './journal/journal.ts';
 import { readLastOutage } from './journal/last-outage.ts';
 import { acquireLease, assertHeld, holdLease, nextToken, readLease, releaseLease } from './journal/lease.ts';
@@ -75,6 +75,7 @@ export function createRotationDatabase(options: RotationDatabaseOptions): Rotati
       connections.session('reading the marker', async (client) =>
         (await hasJournal(client)) ? readSide(client, rotation) : { side: 'previous', staged: 0 },
       ),
+    isUnder: (key) => connections.session('asking the guard', (client) => opensGuard(client, key)),
     lastOutage: () =>
       connections.session('reading the last evidence', async (client) =>
         (await hasJournal(client)) ? readLastOutage(client) : null,

@@ -7,9 +7,9 @@ import { failureTypes } from '../../src/rotation/failure.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 
 const [previous, pending] = ['sk-previous', 'sk-pending'];
-const generations = {
-  previous: { master: new Secret(previous), salt: undefined },
-  pending: { master: new Secret(pending), salt: undefined },
+const keys = {
+  expected: { master: new Secret(pending), salt: undefined },
+  other: { master: new Secret(previous), salt: undefined },
 };
 
 /** Proves the pending key to a server that answers each key as told, and any other with the last. */
@@ -24,7 +24,7 @@ async function prove(statuses: { pending: number; previous: number; other: numbe
   onTestFinished(() => void server.close());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const proxy = createProxy({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
-  await proveKeys(proxy, generations, 'pending', new AbortController().signal);
+  await proveKeys(proxy, keys, 'pending', new AbortController().signal);
 }
 
 test('one key that is accepted and two that are refused prove a side', async () => {

@@ -1,4 +1,5 @@
-import { appendFile, writeFile } from 'node:fs/promises';
+import { appendFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { createServiceActivities } from '../../src/activities/service.ts';
 import { newKeys } from '../secret-stores/store-fixture.ts';
@@ -21,6 +22,18 @@ test('a rollback stops LiteLLM only while there are keys to go back to', async (
   await target.store.promote(rotation, fence);
   await target.store.discard(rotation, fence, 'pending');
   await expect(stop()).rejects.toMatchObject({
+    type: 'ChangedElsewhere',
+    message: expect.stringContaining('found no slot') as string,
+  });
+  expect(await service.observe()).toMatchObject({ state: 'running' });
+});
+
+test('LiteLLM is not stopped for a rotation whose pending keys are gone: there would be an outage for nothing', async () => {
+  const { directory, service, target, ports } = await useDaemon(keys);
+  await service.start(fence, signal);
+  await target.store.prepare(rotation, fence, newKeys);
+  await rm(join(directory, '.litellm-rotate'), { recursive: true });
+  await expect(run(() => createServiceActivities(ports).stopService(job))).rejects.toMatchObject({
     type: 'ChangedElsewhere',
     message: expect.stringContaining('found no slot') as string,
   });

@@ -1,6 +1,9 @@
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { seeModels } from '../../src/activities/proofs.ts';
 import { createVerificationActivities } from '../../src/activities/verification.ts';
+import { Secret } from '../../src/rotation/secret.ts';
 import { newKeys, pendingMaster, pendingSalt } from '../secret-stores/store-fixture.ts';
 import { fence, job, rotation, run, serve, useDaemon } from './daemon.ts';
 
@@ -46,3 +49,25 @@ test.for([
     await expect(verify('pending')).rejects.not.toThrow(/sk-/);
   },
 );
+
+test('the previous keys are proved by those of the files, where the slot is gone and the database is on them', async () => {
+  let side = 'previous';
+  const observe = () => Promise.resolve({ side, staged: 0 });
+  const proxy = await serve({ statusOf: (key) => (key === 'sk-previous-master' ? 200 : 401), models: ['m'] });
+  const { directory, service, target, ports } = await useDaemon(keys, {
+    proxies: [proxy],
+    database: { observe } as never,
+  });
+  await target.store.prepare(rotation, fence, newKeys);
+  await service.start(fence, signal);
+  await rm(join(directory, '.litellm-rotate'), { recursive: true });
+  const activities = createVerificationActivities(ports);
+  const back = { ...job, side: 'previous' } as const;
+  await run(() => activities.verifyKeys(back));
+  const seen = await seeModels(proxy, new Secret('sk-previous-master'));
+  await run(() => activities.verifyModels({ ...back, ...seen }));
+  const noSlot = { type: 'ChangedElsewhere', message: expect.stringContaining('found no slot') as string };
+  await expect(run(() => activities.verifyKeys({ ...job, side: 'pending' }))).rejects.toMatchObject(noSlot);
+  side = 'pending';
+  await expect(run(() => activities.verifyKeys(back))).rejects.toMatchObject(noSlot);
+});

@@ -130,7 +130,7 @@ describe.skipIf(missing.length > 0)('docs/runbook.md, "Recovery by hand", as it 
     await run(commandsOf('2. Keep')[0] ?? '');
     expect(await journal()).toMatch(/^[\w-]+,back,[^,]+,pending,[^,]+,t,\d+$/);
     expect(await sides()).toEqual({ before: false, after: true });
-    await run(commandsOf('5. Decide')[0] ?? '');
+    await run(commandsOf('5. Decide')[1] ?? '');
     await put('before');
     expect(await sides()).toEqual({ before: true, after: false });
     let served = await startAndLook();

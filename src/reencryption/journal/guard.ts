@@ -53,6 +53,12 @@ export async function openGuard(
   await client.query(`grant select on ${journalSchema}.guard to ${name}`);
 }
 
+/** Whether the key is the one that the database is under; undefined where nothing was ever rotated. */
+export async function opensGuard(client: pg.ClientBase, key: Secret): Promise<boolean | undefined> {
+  const sealed = (await client.query<{ sealed: string }>(read)).rows[0]?.sealed;
+  return sealed === undefined ? undefined : createValueCipher(key).open(sealed) !== undefined;
+}
+
 /** What the guard found: whether a service may start with a key. */
 export type GuardAnswer =
   /** The key opens what stands in the database. */
@@ -70,9 +76,8 @@ export async function askGuard(connectionString: Secret, key: Secret): Promise<G
       const [found] = (await client.query<{ role: string; readable: boolean }>(planted)).rows;
       if (found === undefined) return 'nothing to open';
       if (!found.readable) throw anotherRole(found.role);
-      const sealed = (await client.query<{ sealed: string }>(read)).rows[0]?.sealed;
-      if (sealed === undefined) return 'nothing to open';
-      return createValueCipher(key).open(sealed) === undefined ? 'another key' : 'opens';
+      const opens = await opensGuard(client, key);
+      return opens === undefined ? 'nothing to open' : opens ? 'opens' : 'another key';
     });
   } finally {
     await connections.close();
