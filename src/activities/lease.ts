@@ -46,6 +46,13 @@ export function createLeaseActivities(ports: Ports) {
             { facts: { ...holder } },
           );
         }
+        if (holder.target !== job.target) {
+          throw new RotationError(
+            failureTypes.refused,
+            `${database.description}: found what rotation ${holder.rotation} of target ${holder.target} left, whose workflow has ended; ` +
+              `expected to lead it to one side as that target, whose files and service it is about; run: litellm-rotate reconcile ${holder.target}`,
+          );
+        }
         return { unfinished: holder.rotation, found: 'nothing' };
       });
     },

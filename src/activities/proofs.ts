@@ -94,17 +94,29 @@ export async function proveModels(
   signal: AbortSignal,
   assertHopeful: () => void = () => undefined,
 ): Promise<void> {
+  const { models, modelsDigest } = await awaitModels(proxy, key, seen, timeoutMs, signal, assertHopeful);
+  if (modelsDigest === seen.modelsDigest) return;
+  throw new RotationError(
+    failureTypes.wrongKey,
+    `${proxy.url}: found ${models} models, expected the ${seen.models} of before the rotation; a model whose credential does not open is dropped silently, and one that was added to config.yaml since LiteLLM's last start is new`,
+  );
+}
+
+/** The models that the proxy serves, once they are those that were seen, or no longer can become those. */
+export async function awaitModels(
+  proxy: Proxy,
+  key: Secret,
+  seen: SeenModels,
+  timeoutMs: number,
+  signal: AbortSignal,
+  assertHopeful: () => void = () => undefined,
+): Promise<SeenModels> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
-    const { models, modelsDigest } = await seeModels(proxy, key);
-    if (modelsDigest === seen.modelsDigest) return;
+    const now = await seeModels(proxy, key);
+    if (now.modelsDigest === seen.modelsDigest) return now;
     // Right after a start, LiteLLM serves before it has loaded the models from its database.
-    if (Date.now() > deadline || models > seen.models) {
-      throw new RotationError(
-        failureTypes.wrongKey,
-        `${proxy.url}: found ${models} models, expected the ${seen.models} of before the rotation; a model whose credential does not open is dropped silently`,
-      );
-    }
+    if (Date.now() > deadline || now.models > seen.models) return now;
     assertHopeful();
     await pause(1_000, signal);
   }

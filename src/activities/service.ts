@@ -2,6 +2,7 @@ import { findDecryptionErrors } from '../litellm/decryption-errors.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { ServiceState } from '../services/port.ts';
 import { pause, takeFence, withHeartbeat } from './context.ts';
+import { awaitFence } from './fence-proof.ts';
 import { generationsOf, secretsOf } from './generations.ts';
 import { failureLines, withLastLines } from './last-lines.ts';
 import type { Job, Ports, Target } from './ports.ts';
@@ -49,18 +50,12 @@ export function createServiceActivities(ports: Ports) {
     async proveFenced(job: Job): Promise<{ detail: string }> {
       const target = ports.target(job.target);
       return withHeartbeat(async (signal) => {
-        const deadline = Date.now() + target.timing.fenceTimeoutMs;
-        for (;;) {
-          const obstacle = await fenceObstacle(target);
-          if (obstacle === undefined) return { detail: 'no process, no open port, no database session' };
-          if (Date.now() > deadline) {
-            throw new RotationError(
-              failureTypes.serviceFailed,
-              `${obstacle} after the service was stopped; expected nothing that could write with the current key; end it; if it is not LiteLLM's, set database.proxyRole to the role that LiteLLM connects as`,
-            );
-          }
-          await pause(pollMs, signal);
-        }
+        const obstacle = await awaitFence(target, signal);
+        if (obstacle === undefined) return { detail: 'no process, no open port, no database session' };
+        throw new RotationError(
+          failureTypes.serviceFailed,
+          `${obstacle} after the service was stopped; expected nothing that could write with the current key; end it; if it is not LiteLLM's, set database.proxyRole to the role that LiteLLM connects as`,
+        );
       });
     },
 
@@ -120,19 +115,6 @@ async function stop(target: Target, job: Job, signal: AbortSignal): Promise<{ de
   await Promise.all(target.proxies.map((proxy) => proxy.locate()));
   const state = await target.service.stop(await takeFence(target.database, job.rotation), signal);
   return { detail: state.detail };
-}
-
-async function fenceObstacle(target: Target): Promise<string | undefined> {
-  const state = await target.service.observe();
-  if (state.state !== 'stopped' && state.state !== 'failed')
-    return `${target.service.description}: found ${state.detail}`;
-  for (const proxy of target.proxies) {
-    if (await proxy.isListening()) return `${proxy.url}: found that its port still answers`;
-  }
-  const sessions = await target.database.proxySessions();
-  const [first] = sessions;
-  if (first === undefined) return undefined;
-  return `${target.database.description}: found ${sessions.length} open session(s) of role ${first.role} (the first: pid ${first.pid}, application "${first.application}", from ${first.client})`;
 }
 
 async function waitUntilReady(

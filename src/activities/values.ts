@@ -1,6 +1,7 @@
 import type { RestoreReport, SwapReport } from '../reencryption/port.ts';
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import { takeFence, withHeartbeat } from './context.ts';
+import { awaitFence } from './fence-proof.ts';
 import { generationsOf, transitionOf } from './generations.ts';
 import type { Job, Ports, Target } from './ports.ts';
 
@@ -18,11 +19,15 @@ export function createValueActivities(ports: Ports) {
       });
     },
 
+    /** Not beside a LiteLLM that somebody has started since the fence was proved: an attempt may come minutes after that. */
     async swapValues(job: Job): Promise<SwapReport> {
       const target = ports.target(job.target);
-      return withHeartbeat(async (_signal, progress) => {
+      return withHeartbeat(async (signal, progress) => {
         const generations = await generationsOf(target, job);
-        await refuseChangedFiles(target, job);
+        if ((await target.database.observe(job.rotation)).side === 'previous') {
+          await refuseChangedFiles(target, job);
+          await refuseWriters(target, signal);
+        }
         const master = { from: generations.previous.master, to: generations.pending.master };
         const fence = await takeFence(target.database, job.rotation);
         return target.database.swap(transitionOf(target, generations), master, fence, progress);
@@ -52,12 +57,21 @@ export function createValueActivities(ports: Ports) {
 }
 
 /** Before the swap an edit by somebody else is a reason to go back; after it, it would be a person's work to mend. */
-async function refuseChangedFiles({ database, store }: Target, { rotation }: Job): Promise<void> {
+async function refuseChangedFiles({ store }: Target, { rotation }: Job): Promise<void> {
   const { parts } = await store.observe(rotation);
   const changed = parts.filter(({ side }) => side === 'changed').map(({ where }) => where);
-  if (changed.length === 0 || (await database.observe(rotation)).side === 'pending') return;
+  if (changed.length === 0) return;
   throw new RotationError(
     failureTypes.changedElsewhere,
     `${changed.join(', ')}: found a change made since the pending keys were written; expected the bytes that preflight saw; nothing was changed, the edit stays; run the rotation again`,
+  );
+}
+
+async function refuseWriters(target: Target, signal: AbortSignal): Promise<void> {
+  const obstacle = await awaitFence(target, signal);
+  if (obstacle === undefined) return;
+  throw new RotationError(
+    failureTypes.changedElsewhere,
+    `${obstacle}, which somebody has started since LiteLLM was stopped; expected nothing that could write with the current key; nothing was swapped; find out what starts it, and rotate again`,
   );
 }

@@ -3,7 +3,7 @@ import type { KeyPair } from '../rotation/keys.ts';
 import { takeFence, withHeartbeat } from './context.ts';
 import { generationsOf, keysOfSide, transitionOf } from './generations.ts';
 import type { Job, Ports, Target } from './ports.ts';
-import { proveKeys, proveModels, proveValues, type SeenModels, type Side } from './proofs.ts';
+import { awaitModels, proveKeys, proveModels, proveValues, type SeenModels, type Side } from './proofs.ts';
 
 /** The proof of a side, on every replica and in the database. */
 export function createVerificationActivities(ports: Ports) {
@@ -19,15 +19,31 @@ export function createVerificationActivities(ports: Ports) {
     },
 
     /** The same models are served as preflight saw. */
-    async verifyModels(job: Job & SeenModels & { side: Side }): Promise<{ models: number }> {
+    async verifyModels(job: Job & SeenModels): Promise<{ models: number }> {
       const target = ports.target(job.target);
-      const { expected } = await keysOfSide(target, job, job.side);
+      const { pending } = await generationsOf(target, job);
       await withHeartbeat(async (signal) => {
-        for (const proxy of target.proxies) {
-          await proveModels(proxy, expected.master, job, target.timing.readyTimeoutMs, signal);
-        }
+        for (const proxy of target.proxies)
+          await proveModels(proxy, pending.master, job, target.timing.readyTimeoutMs, signal);
       });
       return { models: job.models };
+    },
+
+    /**
+     * On the way back: which models are served, once they are those of before. Others are told and no failure: what was
+     * stored or deleted meanwhile stays, and an edit of config.yaml comes with the start.
+     */
+    async countModels(job: Job & SeenModels): Promise<{ models: number; same: boolean }> {
+      const target = ports.target(job.target);
+      const { expected } = await keysOfSide(target, job, 'previous');
+      return withHeartbeat(async (signal) => {
+        let found: SeenModels = job;
+        for (const proxy of target.proxies) {
+          found = await awaitModels(proxy, expected.master, job, target.timing.readyTimeoutMs, signal);
+          if (found.modelsDigest !== job.modelsDigest) break;
+        }
+        return { models: found.models, same: found.modelsDigest === job.modelsDigest };
+      });
     },
 
     /**

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Client, WorkflowHandle } from '@temporalio/client';
+import { type Client, type WorkflowHandle, WorkflowNotFoundError } from '@temporalio/client';
 import type { RotationResult } from '../rotation/status.ts';
 import { grpcStatus } from '../temporal/connection-error.ts';
 import { CommandError, exitCodes } from './exit.ts';
-import { needsPerson, resultOf } from './rotation-end.ts';
+import { forgotten, needsPerson, resultOf } from './rotation-end.ts';
 import { createScreen } from './screen.ts';
 import { lookAt, pausedNote, queryStatus, runningNote, unfit } from './workflow-look.ts';
 
@@ -37,11 +37,13 @@ export async function follow<T>(client: Client, workflowId: string, followed: Fo
   const onInterrupt = () => detached.abort();
   process.once('SIGINT', onInterrupt);
   const screen = createScreen();
+  let known = false;
   try {
     for (;;) {
       if (detached.signal.aborted) throw followed.detached(workflowId);
       try {
         const { name, refused } = await client.withAbortSignal(detached.signal, () => lookAt(handle));
+        known = true;
         const status = await client.withAbortSignal(detached.signal, () => queryStatus(handle));
         if (detached.signal.aborted) continue;
         if (status !== undefined) screen.show(status, await runningNote(handle, status));
@@ -52,6 +54,7 @@ export async function follow<T>(client: Client, workflowId: string, followed: Fo
         if (status?.outcome === 'needs a person' && (await lookAt(handle)).name === 'RUNNING')
           throw needsPerson(workflowId, status);
       } catch (error) {
+        if (known && error instanceof WorkflowNotFoundError) throw forgotten(workflowId);
         // The workflow is none the worse for it, and how it ends must not be guessed.
         const unanswered = grpcStatus(error);
         if (unanswered === undefined) throw error;

@@ -39,12 +39,24 @@ export async function resultOf(handle: WorkflowHandle): Promise<RotationResult> 
   }
 }
 
+const mendByReconciling =
+  'litellm-rotate reconcile TARGET   (leads it to one side; so does the next rotation)';
+
 /** No compensation ran: what was done stands, until somebody converges it. */
 function endedByForce(workflowId: string): CommandError {
   return new CommandError(
     exitCodes.needsPerson,
     `workflow ${workflowId} was terminated or timed out, so nothing was rolled back: the deployment may be in the middle of a rotation`,
-    ['litellm-rotate reconcile TARGET   (leads it to one side; so does the next rotation)'],
+    [mendByReconciling],
+  );
+}
+
+/** A Temporal that came back without its database. */
+export function forgotten(workflowId: string): CommandError {
+  return new CommandError(
+    exitCodes.needsPerson,
+    `Temporal does not know workflow ${workflowId} any more, so nothing is rolled back: the deployment may be in the middle of a rotation`,
+    [mendByReconciling],
   );
 }
 

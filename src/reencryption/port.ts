@@ -138,7 +138,7 @@ export interface RotationDatabase {
   /** The lease as it stands. */
   lease(): Promise<LeaseHolder | undefined>;
   /**
-   * A new, larger token for this attempt; `FencedOut` when the lease is not the rotation's, or an attempt that was
+   * A new, larger token for this attempt; `FencedOut` when the lease is not the rotation's, `Overtaken` when an attempt that was
    * scheduled later has one. `attemptAt`: when this one was scheduled, in ms since 1970. @default now
    */
   fence(rotation: string, attemptAt?: number): Promise<Fence>;

@@ -11,6 +11,11 @@ export const failureTypes = {
   leaseHeld: 'LeaseHeld',
   /** A newer attempt, or another rotation, took over: this writer is stale and must not write. */
   fencedOut: 'FencedOut',
+  /**
+   * A later attempt of the same step, by the scheduler's clock, has begun. What a frozen attempt says is not heard; the newest one is
+   * told so only where that clock was set back, and may try again.
+   */
+  overtaken: 'Overtaken',
   /** A key does not do what it must: the proxy refuses it, or stored values do not open with it. */
   wrongKey: 'WrongKey',
   /** Somebody else changed a file, or a part is on neither side. */

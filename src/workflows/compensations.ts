@@ -46,24 +46,27 @@ export function createCompensations(job: Job, progress: Progress, before: () => 
       return '';
     }),
     stop: step('stop', 'Start the service on the previous keys and verify it', async (summary) => {
-      const { instance } = await undo.startService.executeWithOptions({ summary }, [job]);
+      await undo.startService.executeWithOptions({ summary }, [job]);
+      // Whichever start it is: one that fell over once and was started again by its supervisor serves as well.
       const { seconds } = await undo.awaitReady.executeWithOptions(
         { summary: 'UNDO: Wait until it is ready' },
-        [{ ...job, instance }],
+        [{ ...job, instance: null }],
       );
       await undo.verifyKeys.executeWithOptions(
         { summary: 'UNDO: Verify that the previous keys are in force' },
         [{ ...job, side: 'previous' }],
       );
-      const seen = before();
-      if (seen !== null) {
-        await undo.verifyModels.executeWithOptions(
-          { summary: `UNDO: Verify that the same ${seen.models} models are served` },
-          [{ ...job, ...seen, side: 'previous' }],
-        );
-      }
       progress.serving(true);
-      return `ready after ${seconds} s`;
+      const ready = `ready after ${seconds} s`;
+      const seen = before();
+      if (seen === null) return ready;
+      const { models, same } = await undo.countModels.executeWithOptions(
+        { summary: `UNDO: Look whether the same ${seen.models} models are served` },
+        [{ ...job, models: seen.models, modelsDigest: seen.modelsDigest }],
+      );
+      return same
+        ? ready
+        : `${ready}; it serves ${models} models, before the rotation ${seen.models}: stored or deleted meanwhile, or config.yaml was edited before`;
     }),
     swap: step('swap', 'Restore the stored values', async (summary) => {
       const { rows, resealedValues } = await undo.restoreValues.executeWithOptions({ summary }, [job]);

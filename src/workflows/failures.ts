@@ -51,12 +51,19 @@ export function refusedCron(target: string): ApplicationFailure {
   );
 }
 
+/** The type of the failure of a rotation that could not be led to one side. */
+const needsPerson = 'NeedsPerson';
+
 /** The type of the failure of a rotation that went back. */
 export const rolledBack = 'RolledBack';
 
 /** How the workflow closes after a rollback: cancelled if that is why, else failed, with the one thing that went wrong. */
-export function endedFailure(outcome: 'refused' | 'rolled back', target: string, failure: unknown): Error {
-  if (findCancellation(failure)) return failure as Error;
+export function endedFailure(
+  outcome: 'refused' | 'rolled back' | 'needs a person',
+  target: string,
+  failure: unknown,
+): Error {
+  if (findCancellation(failure) || outcome === 'needs a person') return failure as Error;
   const type = typeOf(failure);
   const kept =
     type === failureTypes.badRequest || type === failureTypes.leaseHeld ? type : failureTypes.refused;
@@ -105,11 +112,11 @@ export function unreconciled(target: string, failure: unknown, begun: boolean): 
   const type = typeOf(failure);
   const kept =
     type === failureTypes.badRequest || type === failureTypes.leaseHeld ? type : failureTypes.refused;
-  return plain(
-    `${target} could not be reconciled: ${describeFailure(failure)}`,
-    begun ? 'NeedsPerson' : kept,
-  );
+  return plain(`${target} could not be reconciled: ${describeFailure(failure)}`, begun ? needsPerson : kept);
 }
+
+/** Whether another rotation, which had been ended by force, could not be led to one side: the deployment may be between two keys. */
+export const isUnreconciled = (failure: unknown): boolean => typeOf(failure) === needsPerson;
 
 /** What went wrong, in the words of the activity that saw it; never a stack trace. */
 export function describeFailure(failure: unknown): string {

@@ -1,4 +1,5 @@
 import {
+  ActivityFailure,
   ApplicationFailure,
   CancellationScope,
   condition,
@@ -57,7 +58,7 @@ export class Pausing {
         return await running.scope.run(call);
       } catch (failure) {
         const cancelled = CancellationScope.current().consideredCancelled;
-        if (!running.stopped || cancelled || !isCancellation(failure)) throw failure;
+        if (!running.stopped || cancelled || !isEndedByCancel(failure)) throw failure;
       } finally {
         this.#running = null;
       }
@@ -93,4 +94,15 @@ export function refusePause(
   return phase === 'preflight' || phase === 'rehearse' || phase === 'stage'
     ? null
     : `the rotation is in phase ${phase}; expected preflight, rehearse or stage, as a later pause would prolong the outage`;
+}
+
+/**
+ * Also of an attempt that failed or was lost in the moments before it heard of its cancellation: the server makes no
+ * other one then.
+ */
+function isEndedByCancel(failure: unknown): boolean {
+  return (
+    isCancellation(failure) ||
+    (failure instanceof ActivityFailure && failure.retryState === 'CANCEL_REQUESTED')
+  );
 }

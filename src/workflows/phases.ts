@@ -134,7 +134,7 @@ export async function verify(
   const { models, modelsDigest } = before ?? plan.proxy;
   await progress.run(
     proxy.verifyModels,
-    { ...side, models, modelsDigest },
+    { ...job, models, modelsDigest },
     `Verify that the same ${models} models are served`,
   );
   await progress.run(

@@ -2,7 +2,7 @@ import { workflowInfo } from '@temporalio/workflow';
 import { makePlan, type Plan } from '../rotation/plan.ts';
 import type { RotationRequest } from '../rotation/request.ts';
 import { converge } from './convergence.ts';
-import { endedAlready, unfinishedRotation } from './failures.ts';
+import { endedAlready, unfinishedRotation, unreconciled } from './failures.ts';
 import { firstLooks, firstValues, looks } from './policies.ts';
 import type { Rotation } from './rotation.ts';
 
@@ -84,7 +84,9 @@ async function takeLease(rotation: Rotation, { dryRun }: RotationRequest): Promi
   if (taken.unfinished !== null) {
     // To lead it to an end may stop LiteLLM, and a dry run changes nothing.
     if (dryRun) throw unfinishedRotation(job.target, taken.unfinished);
-    await converge({ target: job.target, rotation: taken.unfinished }, progress);
+    await converge({ target: job.target, rotation: taken.unfinished }, progress).catch((failure: unknown) => {
+      throw unreconciled(job.target, failure, true);
+    });
     taken = await take();
   }
   if (taken.found === 'an end') throw endedAlready(job.target);

@@ -4,7 +4,14 @@ import type { RotationRequest } from '../rotation/request.ts';
 import type { RotationResult } from '../rotation/status.ts';
 import { createCompensations } from './compensations.ts';
 import { Decision, reportParts } from './decision.ts';
-import { describeFailure, endedFailure, readRequest, refusedCron, refusedPlan } from './failures.ts';
+import {
+  describeFailure,
+  endedFailure,
+  isUnreconciled,
+  readRequest,
+  refusedCron,
+  refusedPlan,
+} from './failures.ts';
 import { planQuery, statusQuery } from './messages.ts';
 import { cutover, destroy, fence, release, stage, start, verify } from './phases.ts';
 import { preflight } from './preflight.ts';
@@ -74,19 +81,20 @@ class RotationRun {
         return await (this.#result === null ? this.#forward() : this.#complete(this.#result));
       } catch (failure) {
         this.#endedByCancel ||= isCancellation(failure);
-        const outcome = this.#outcomeOf();
+        const outcome = this.#outcomeOf(failure);
         this.#interrupted = true;
         pausing.end();
         if ((await this.#rollBack(failure)) === 'resume') continue;
-        progress.enter('done', outcome, describeFailure(failure));
+        progress.enter(outcome === 'needs a person' ? outcome : 'done', outcome, describeFailure(failure));
         throw endedFailure(outcome, this.#request.target, failure);
       }
     }
   }
 
   /** Up to the end of a rehearsal nothing of LiteLLM's was touched, so there is nothing to roll back. */
-  #outcomeOf(): 'refused' | 'rolled back' {
+  #outcomeOf(failure: unknown): 'refused' | 'rolled back' | 'needs a person' {
     const { progress, undo } = this.#rotation;
+    if (isUnreconciled(failure)) return 'needs a person';
     if (this.#cancelled) return 'rolled back';
     return undo.has('pendingKeys') && progress.status.phase !== 'rehearse' ? 'rolled back' : 'refused';
   }

@@ -32,7 +32,7 @@ test('a lease that a later attempt may still release stays with it', async () =>
   const { rotation } = await begin(database);
   await database.fence(rotation, Date.now() + 3_600_000);
   const ports = { target: () => ({ database }) } as unknown as Ports;
-  await expect(release(ports, rotation)).rejects.toMatchObject({ type: 'FencedOut' });
+  await expect(release(ports, rotation)).rejects.toMatchObject({ type: 'Overtaken' });
   expect(await database.lease()).toMatchObject({ rotation });
 });
 
@@ -76,6 +76,18 @@ describe('the lease, as a rotation asks for it', () => {
     await take();
     expect(await take('r-2')).toEqual({ unfinished: 'r-1', found: 'nothing' });
     expect(await database.lease()).toMatchObject({ rotation });
+  });
+
+  test('is not led to one side as another target than its own: its files and its service are elsewhere', async () => {
+    const { database, take } = await useTarget();
+    await database.prepareJournal();
+    await database.acquireLease({ rotation, target: 'staging', workflowId: 'w', runId: rotation });
+    await expect(take('r-2')).rejects.toMatchObject({
+      type: 'Refused',
+      message: expect.stringMatching(
+        /found what rotation r-1 of target staging left.*litellm-rotate reconcile staging$/,
+      ) as string,
+    });
   });
 
   test('tells a workflow that was reset of its beginning, and of its end', async () => {

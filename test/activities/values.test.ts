@@ -3,25 +3,26 @@ import { expect, test } from 'vitest';
 import { createKeyActivities } from '../../src/activities/keys.ts';
 import { createReencryptionActivities } from '../../src/activities/reencryption.ts';
 import { createValueActivities } from '../../src/activities/values.ts';
-import { begin, beforeSalt, dump, fillModels, sealed } from '../reencryption/database.ts';
+import { begin, beforeSalt, dump, fillModels, never, sealed } from '../reencryption/database.ts';
 import { useTestDatabase } from '../reencryption/database-hooks.ts';
 import { newKeys } from '../secret-stores/store-fixture.ts';
-import { run, useDaemon } from './daemon.ts';
+import { fence, run, useDaemon } from './daemon.ts';
 
 const lab = useTestDatabase();
 const job = { target: 'prod', rotation: 'r-1' };
 
 /** A rotation that is staged. */
 async function staged() {
-  const database = lab.rotationDatabase();
-  const { target, ports, keysFile } = await useDaemon(
+  // The test itself is connected as the owner of the tables.
+  const database = lab.rotationDatabase({ proxyRole: 'proxy' });
+  const { service, target, ports, keysFile } = await useDaemon(
     'LITELLM_MASTER_KEY=sk-master-previous\nLITELLM_SALT_KEY=salt-previous\n',
     { database, knownKeys: [] },
   );
   await target.store.prepare(job.rotation, await begin(database), newKeys);
   const activities = { ...createValueActivities(ports), ...createKeyActivities(ports) };
   await run(() => activities.stageValues({ ...job, expected: 143 }));
-  return { activities, keysFile, database, store: target.store };
+  return { activities, keysFile, database, service, store: target.store };
 }
 
 test('an edit of a key file before the swap is a reason not to swap: nothing is changed, and the edit stays', async () => {
@@ -31,6 +32,23 @@ test('an edit of a key file before the swap is a reason not to swap: nothing is 
   await expect(run(() => activities.swapValues(job))).rejects.toMatchObject({ type: 'ChangedElsewhere' });
   expect(await dump(lab.client)).toEqual(before);
   expect(await readFile(keysFile, 'utf8')).toMatch(/\nADDED=1\n$/);
+});
+
+test('values are not swapped beside a LiteLLM that somebody has started since the fence was proved; after the swap it is no matter', async () => {
+  const { activities, service } = await staged();
+  const before = await dump(lab.client);
+  await service.start(fence, never);
+  await expect(run(() => activities.swapValues(job))).rejects.toMatchObject({
+    type: 'ChangedElsewhere',
+    message: expect.stringMatching(
+      /^service litellm: found running, pid \d+, which somebody has started since LiteLLM was stopped/,
+    ) as string,
+  });
+  expect(await dump(lab.client)).toEqual(before);
+  await service.stop(fence, never);
+  const report = await run(() => activities.swapValues(job));
+  await service.start(fence, never);
+  expect(await run(() => activities.swapValues(job))).toEqual(report);
 });
 
 test('an edit after the swap is none: an attempt whose predecessor has swapped says what that did', async () => {

@@ -65,9 +65,22 @@ test('the previous keys are proved by those of the files, where the slot is gone
   const back = { ...job, side: 'previous' } as const;
   await run(() => activities.verifyKeys(back));
   const seen = await seeModels(proxy, new Secret('sk-previous-master'));
-  await run(() => activities.verifyModels({ ...back, ...seen }));
+  expect(await run(() => activities.countModels({ ...job, ...seen }))).toEqual({ models: 1, same: true });
   const noSlot = { type: 'ChangedElsewhere', message: expect.stringContaining('found no slot') as string };
   await expect(run(() => activities.verifyKeys({ ...job, side: 'pending' }))).rejects.toMatchObject(noSlot);
   side = 'pending';
   await expect(run(() => activities.verifyKeys(back))).rejects.toMatchObject(noSlot);
+});
+
+test('other models than before are a failure on the way forward, and on the way back they are counted', async () => {
+  const proxy = await serve({ models: ['stored-before', 'stored-meanwhile'] });
+  const { target, ports } = await useDaemon(keys, { proxies: [proxy] });
+  await target.store.prepare(rotation, fence, newKeys);
+  const activities = createVerificationActivities(ports);
+  const before = { ...job, models: 1, modelsDigest: 'of another list' };
+  expect(await run(() => activities.countModels(before))).toEqual({ models: 2, same: false });
+  await expect(run(() => activities.verifyModels(before))).rejects.toMatchObject({
+    type: 'WrongKey',
+    message: expect.stringContaining('found 2 models, expected the 1 of before') as string,
+  });
 });

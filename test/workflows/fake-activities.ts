@@ -188,6 +188,7 @@ export function createFakeActivities(
     watchServiceLog: async () => ({ lines: 10, errors: 0, seconds: 1 }),
     verifyKeys: async () => undefined,
     verifyModels: async () => ({ models: 2 }),
+    countModels: async ({ models }) => ({ models, same: true }),
     verifyDatabase: async () => ({ values: 3, unreadable: 0 }),
     recordEvidence: async () => undefined,
     observeParts: async () => ({

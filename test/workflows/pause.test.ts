@@ -1,4 +1,4 @@
-import { WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
+import { ApplicationFailure, WorkflowFailedError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { withHeartbeat } from '../../src/activities/context.ts';
@@ -116,6 +116,35 @@ describe.concurrent('a pause', () => {
       await handle.executeUpdate(continueUpdate);
       await paused;
       state.finish = true;
+      expect(await handle.result()).toMatchObject({ outcome: 'rotated' });
+    });
+    expect(deployment).toMatchObject(rotated);
+  });
+
+  test('is no rollback where the attempt fails before it hears of it: Temporal makes no other one of a cancelled step', async () => {
+    let attempts = 0;
+    let fail = (): void => undefined;
+    const failing = new Promise<void>((resolve) => {
+      fail = resolve;
+    });
+    const { activities, deployment } = createFakeActivities((_, originals) => ({
+      stageValues: async (job) => {
+        attempts += 1;
+        if (attempts > 1) return originals.stageValues(job);
+        await failing;
+        throw ApplicationFailure.retryable('Postgres has gone away', 'DatabaseFailed');
+      },
+    }));
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue);
+      while (attempts === 0) await sleep(20);
+      const paused = handle.executeUpdate(pauseUpdate);
+      while ((await handle.query(statusQuery)).outcome !== 'paused') await sleep(20);
+      fail();
+      await paused;
+      await sleep(300);
+      expect(await handle.query(statusQuery)).toMatchObject({ outcome: 'paused', phase: 'stage' });
+      await handle.executeUpdate(continueUpdate);
       expect(await handle.result()).toMatchObject({ outcome: 'rotated' });
     });
     expect(deployment).toMatchObject(rotated);

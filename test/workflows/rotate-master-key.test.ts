@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { withHeartbeat } from '../../src/activities/context.ts';
 import type { Activities } from '../../src/activities/index.ts';
+import { resultOf } from '../../src/cli/rotation-end.ts';
 import { runningNote } from '../../src/cli/workflow-look.ts';
 import type { RotationResult, RotationStatus } from '../../src/rotation/status.ts';
 import {
@@ -139,7 +140,7 @@ describe.concurrent('a proof', () => {
     });
     expect(told).toEqual([
       ['verifyKeys', { side: 'pending' }],
-      ['verifyModels', { side: 'pending', models: 3, modelsDigest: 'of 3' }],
+      ['verifyModels', { models: 3, modelsDigest: 'of 3' }],
       ['verifyCanary', { port: 4711 }],
       ['verifyDatabase', { swapped: 5 }],
       ['watchServiceLog', { tolerate: false }],
@@ -164,16 +165,32 @@ describe.concurrent('a proof', () => {
       inspectProxy: growingModels(),
       verifyCanary: fail('the provider was sent something else'),
     }));
-    const told = listenTo(activities, 'startService', 'awaitReady', 'verifyKeys', 'verifyModels');
+    const told = listenTo(activities, 'startService', 'awaitReady', 'verifyKeys', 'countModels');
     await harness.withWorker(activities, async (taskQueue) => {
       await failureOf((await start(taskQueue, { target: 'prod' })).result());
     });
-    expect(told.slice(4)).toMatchObject([
+    expect(told.slice(3)).toMatchObject([
       ['startService', {}],
-      ['awaitReady', { instance: 'i2' }],
+      ['awaitReady', { instance: null }],
       ['verifyKeys', { side: 'previous' }],
-      ['verifyModels', { side: 'previous', models: 3, modelsDigest: 'of 3' }],
+      ['countModels', { models: 3, modelsDigest: 'of 3' }],
     ]);
+    expect(deployment).toMatchObject(untouched);
+  });
+
+  test('of other models does not hold up a rollback: they are told', async () => {
+    const { activities, deployment } = createFakeActivities(() => ({
+      verifyCanary: fail('the provider was sent something else'),
+      countModels: async () => ({ models: 5, same: false }),
+    }));
+    const status = await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod' });
+      expect(await failureOf(handle.result())).toMatchObject({ type: 'RolledBack' });
+      return handle.query(statusQuery);
+    });
+    expect(status.steps.map(({ result }) => result)).toContainEqual(
+      expect.stringContaining('it serves 5 models, before the rotation 2') as string,
+    );
     expect(deployment).toMatchObject(untouched);
   });
 
@@ -828,6 +845,26 @@ describe.concurrent('after a terminate', () => {
       });
     });
     expect(deployment).toMatchObject(onTheNewSide);
+  });
+
+  test("what cannot be led to one side is a person's work for the rotation that found it, too: it is no refusal", async () => {
+    const { activities, deployment } = createFakeActivities((state) => ({
+      takeLease: async () => ({ unfinished: state.lease, found: 'nothing' }),
+      restoreValues: fail('a count is off'),
+    }));
+    const between = { ...left, database: 'pending', service: 'stopped' } as const;
+    Object.assign(deployment, between);
+    await harness.withWorker(activities, async (taskQueue) => {
+      const handle = await start(taskQueue, { target: 'prod' });
+      expect(await failureOf(handle.result())).toMatchObject({
+        type: 'NeedsPerson',
+        message: expect.stringMatching(/^prod could not be reconciled: .*a count is off/) as string,
+      });
+      expect(await handle.query(statusQuery)).toMatchObject({ outcome: 'needs a person' });
+      const error: unknown = await resultOf(handle).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ exitCode: 4 });
+    });
+    expect(deployment).toMatchObject(between);
   });
 
   test.for([

@@ -145,3 +145,20 @@ test('a workflow that a worker has taken and cannot run is told from one that no
     await followed;
   });
 });
+
+test('a workflow that Temporal forgets while it is followed is no harmless end: what it did may be half done', async () => {
+  const printed: string[] = [];
+  vi.spyOn(process.stderr, 'write').mockImplementation((text) => printed.push(String(text)) > 0);
+  await start('nobody-polls', 'forgotten', workflowTypes.rotate);
+  const followed = follow(harness.client, 'forgotten', rotation).catch((reason: unknown) => reason);
+  await expect.poll(() => printed.join(''), { timeout: 30_000 }).toContain('waiting for a worker');
+  await harness.client.workflowService.deleteWorkflowExecution({
+    namespace: 'default',
+    workflowExecution: { workflowId: 'forgotten' },
+  });
+  expect(await followed).toMatchObject({
+    exitCode: 4,
+    message: expect.stringContaining('Temporal does not know workflow forgotten any more') as string,
+    hints: [expect.stringContaining('litellm-rotate reconcile TARGET') as string],
+  });
+});

@@ -69,7 +69,7 @@ export async function readLease(client: pg.ClientBase): Promise<LeaseHolder | un
 
 /**
  * The next token, for an attempt that was scheduled at `attemptAt` (ms since 1970, by the scheduler's clock). Must run
- * in a transaction. `FencedOut` when the lease is another's or nobody's, or a later attempt has a token: one that was
+ * in a transaction. `FencedOut` when the lease is another's or nobody's, `Overtaken` when a later attempt has a token: one that was
  * handed to a frozen worker begins when that wakes, and must not take over from its own successor.
  *
  * An attempt that holds the lease for longer than a moment is frozen or cut off, or its statement is a long one: its
@@ -125,7 +125,12 @@ export function fencedOut(rotation: string): RotationError {
 
 async function notHeld(client: pg.ClientBase, rotation: string): Promise<RotationError> {
   const holder = await readLease(client);
-  if (holder?.rotation === rotation) return fencedOut(rotation);
+  if (holder?.rotation === rotation)
+    return new RotationError(
+      failureTypes.overtaken,
+      `an attempt of ${rotation} that was scheduled later has begun; expected this one to be the last; it writes nothing; if the clock of Temporal's host was set back, it is tried again`,
+      { facts: { rotation } },
+    );
   const found =
     holder === undefined ? 'nobody' : `rotation ${holder.rotation} of workflow ${holder.workflowId}`;
   return new RotationError(
