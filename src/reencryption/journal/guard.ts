@@ -3,7 +3,7 @@ import { createValueCipher } from '../../litellm/cipher.ts';
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
 import type { NamedKey } from '../../rotation/keys.ts';
 import type { Secret } from '../../rotation/secret.ts';
-import { openConnections } from '../postgres/connection.ts';
+import { prismaSession } from '../postgres/prisma-session.ts';
 import { tokenTable } from '../postgres/table-role.ts';
 import { journalSchema } from './journal.ts';
 
@@ -68,20 +68,19 @@ export type GuardAnswer =
   /** The database is under another key. */
   | 'another key';
 
-/** Holds the key that seals against the database. Throws `DatabaseFailed` or `DatabaseMisconfigured` when it cannot be asked. */
+/**
+ * Holds the key that seals against the database. Throws `DatabaseFailed` or `DatabaseMisconfigured` when it cannot be asked.
+ * A server that nobody has verified could refuse a key that opens, or pass one that does not: no more than it could do to
+ * LiteLLM, which sends it the same password next.
+ */
 export async function askGuard(connectionString: Secret, key: Secret): Promise<GuardAnswer> {
-  const connections = openConnections({ connectionString, statementTimeoutMs: 10_000 });
-  try {
-    return await connections.session('asking the guard', async (client) => {
-      const [found] = (await client.query<{ role: string; readable: boolean }>(planted)).rows;
-      if (found === undefined) return 'nothing to open';
-      if (!found.readable) throw anotherRole(found.role);
-      const opens = await opensGuard(client, key);
-      return opens === undefined ? 'nothing to open' : opens ? 'opens' : 'another key';
-    });
-  } finally {
-    await connections.close();
-  }
+  return prismaSession(connectionString, 'asking the guard', async (client) => {
+    const [found] = (await client.query<{ role: string; readable: boolean }>(planted)).rows;
+    if (found === undefined) return 'nothing to open';
+    if (!found.readable) throw anotherRole(found.role);
+    const opens = await opensGuard(client, key);
+    return opens === undefined ? 'nothing to open' : opens ? 'opens' : 'another key';
+  });
 }
 
 function anotherRole(role: string): RotationError {

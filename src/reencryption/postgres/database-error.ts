@@ -113,10 +113,15 @@ export function errorCode(error: unknown): string | undefined {
   return typeof code === 'string' && /^E[A-Z_]+$/.test(code) ? code : undefined;
 }
 
-/** A server without TLS, in pg's own words (connection.js), or a code of Node's for a certificate that it does not trust. */
+/** A server without TLS, in pg's own words (connection.js). */
+export function offersNoTls(error: unknown): boolean {
+  return error instanceof Error && error.message === 'The server does not support SSL connections';
+}
+
+/** No TLS, or a code of Node's for a certificate that it does not trust. */
 export function tlsFault(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
-  if (error.message === 'The server does not support SSL connections') return 'it offers none';
+  if (offersNoTls(error)) return 'it offers none';
   const code = 'code' in error ? error.code : undefined;
   return typeof code === 'string' && /CERT|^UNABLE_TO_|^ERR_(TLS|SSL)_/.test(code) ? code : undefined;
 }
