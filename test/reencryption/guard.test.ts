@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 
 /** `litellm-rotate guard` with the environment that LiteLLM would get, as LiteLLM's own role. */
-async function guard(environment: Record<string, string>, ...command: string[]) {
+async function guard(environment: Record<string, string | undefined>, ...command: string[]) {
   const url = new URL(lab.url);
   url.username = 'proxy';
   const { exitCode, stdout, stderr } = await execa(process.execPath, [cliPath, 'guard', ...command], {
@@ -88,6 +88,50 @@ describe('the guard', () => {
   test('becomes the command that stands behind it, with its exit code', async () => {
     const ran = await guard(salt(previous), 'sh', '-c', 'echo "$LITELLM_MASTER_KEY"; exit 7');
     expect(ran).toMatchObject({ exitCode: 7, stdout: 'sk-master' });
+  });
+
+  describe('where LiteLLM is given no DATABASE_URL', () => {
+    const parts = () => {
+      const { host, password, pathname } = new URL(lab.url);
+      return {
+        DATABASE_URL: undefined,
+        DATABASE_HOST: host,
+        DATABASE_USERNAME: 'proxy',
+        DATABASE_PASSWORD: password,
+        DATABASE_NAME: pathname.slice(1),
+      };
+    };
+
+    test('makes one of the same variables as LiteLLM', async () => {
+      await swapped();
+      expect(await guard({ ...salt(pending), ...parts() })).toMatchObject({ exitCode: 0 });
+      expect(await guard({ ...salt(previous), ...parts() })).toMatchObject({ exitCode: 1 });
+      expect(await guard({ ...salt(pending), ...parts(), DATABASE_SSLMODE: 'require' })).toMatchObject({
+        exitCode: 1,
+        stderr: expect.stringContaining('it offers none') as string,
+      });
+    });
+
+    test.for(['DATABASE_HOST', 'DATABASE_USERNAME', 'DATABASE_PASSWORD', 'DATABASE_NAME'])(
+      'refuses when %s is not given either, and says where to write one',
+      async (name) => {
+        const { exitCode, stderr } = await guard({ ...salt(previous), ...parts(), [name]: undefined });
+        expect(exitCode).toBe(2);
+        expect(stderr).toMatch(
+          /found no DATABASE_URL in the environment, .*EnvironmentFile=.*--database-url/,
+        );
+      },
+    );
+
+    test('takes it from the variable that is named for it', async () => {
+      await swapped();
+      const url = new URL(lab.url);
+      url.username = 'proxy';
+      const environment = { DATABASE_URL: undefined, FOR_THE_GUARD: url.href };
+      const named = ['--database-url', 'FOR_THE_GUARD'];
+      expect(await guard({ ...salt(pending), ...environment }, ...named)).toMatchObject({ exitCode: 0 });
+      expect(await guard({ ...salt(previous), ...environment }, ...named)).toMatchObject({ exitCode: 1 });
+    });
   });
 
   test('refuses when the database cannot be asked, without its password', async () => {
