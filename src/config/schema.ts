@@ -44,7 +44,18 @@ const reader = z.enum(['systemd', 'shell', 'dotenv', 'docker-compose', 'docker']
 });
 
 /** Postgres takes 0 for "without end", with LiteLLM stopped meanwhile; a wait of 0 would end in an outage for nothing. */
-const limit = duration.refine((ms) => ms > 0, 'expected a length of time that is not 0');
+const notZero = 'expected a length of time that is not 0';
+const limit = duration.refine((ms) => ms > 0, notZero);
+
+/**
+ * How long a step may wait: with all that it waits for, less than its `startToCloseTimeout` in src/workflows/policies.ts.
+ * Cut off by that, it would begin anew each time, with LiteLLM stopped, or a rotation in which all is well would go back.
+ */
+const bounded = duration.refine(
+  (ms) => ms <= 45 * 60_000,
+  'expected at most 45m, as the step that waits is cut off later on, and would begin to wait anew',
+);
+const wait = bounded.refine((ms) => ms > 0, notZero);
 
 const secrets = z
   .strictObject({
@@ -62,7 +73,7 @@ const secrets = z
     'expected each variable once, for one of the keys',
   );
 
-const timeouts = { stopTimeout: limit.optional(), startTimeout: limit.optional() };
+const timeouts = { stopTimeout: wait.optional(), startTimeout: wait.optional() };
 const service = z.discriminatedUnion(
   'type',
   [
@@ -102,7 +113,7 @@ const rehearsal = z.strictObject({
   start: command,
   port: z.number().int().min(1).max(65_535),
   workingDirectory: path.optional(),
-  readyTimeout: limit.optional(),
+  readyTimeout: wait.optional(),
   environment: z.record(z.string(), z.string()).default({}),
   clone: z.enum(['auto', 'dump', 'template'], { error: 'expected auto, dump or template' }).default('auto'),
   always: z.boolean().default(false),
@@ -113,7 +124,7 @@ const target = z.strictObject({
     url: secretReference,
     schema: text.optional(),
     proxyRole: text.optional(),
-    lockTimeout: limit.default(10_000),
+    lockTimeout: wait.default(10_000),
     statementTimeout: limit.optional(),
     throttle: z.number().int().positive().optional(),
     backOff: z.boolean().default(true),
@@ -125,7 +136,7 @@ const target = z.strictObject({
     url: httpUrl,
     readinessPath: text.startsWith('/').optional(),
     modelsPath: text.startsWith('/').optional(),
-    readyTimeout: limit.default(180_000),
+    readyTimeout: wait.default(180_000),
     /** v3 is in no release of LiteLLM up to 1.110.2. */
     readsFormats: z
       .array(
@@ -135,12 +146,9 @@ const target = z.strictObject({
   }),
   canary: z.strictObject({ listen: address.optional(), url: httpUrl.optional() }).default({}),
   knownKeys: z.array(z.strictObject({ label: text, key: secretReference })).default([]),
-  /**
-   * How long the log is watched after a cutover: LiteLLM reads its database anew about every 30 s. The activity may take
-   * 20 minutes; cut off, it would begin anew each time, and a rotation in which all is well would go back.
-   */
-  observe: duration.refine((ms) => ms <= 900_000, 'expected at most 15m').default(65_000),
-  fenceTimeout: limit.default(30_000),
+  /** How long the log is watched after a cutover: LiteLLM reads its database anew about every 30 s. */
+  observe: bounded.default(65_000),
+  fenceTimeout: wait.default(30_000),
   maxOutage: limit.optional(),
   rehearsal: rehearsal.optional(),
 });

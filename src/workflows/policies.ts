@@ -67,10 +67,11 @@ export const secrets = proxyActivities<Activities>(writing);
 
 /**
  * The service. A start that failed in the service's own words is not tried again: systemd counts starts, and its limit
- * would take down what ran. What is tried again is an attempt whose worker was killed.
+ * would take down what ran. What is tried again is an attempt whose worker was killed. A start of systemd's waits twice, a
+ * spare LiteLLM three times, and each wait may be as long as the configuration lets it.
  */
 export const service = proxyActivities<Activities>({
-  startToCloseTimeout: '20 minutes',
+  startToCloseTimeout: '3 hours',
   heartbeatTimeout,
   cancellationType,
   retry: {
@@ -83,7 +84,7 @@ export const service = proxyActivities<Activities>({
 
 /** The proxy over HTTP: it may be slow to come up, and is patient. */
 export const proxy = proxyActivities<Activities>({
-  startToCloseTimeout: '10 minutes',
+  startToCloseTimeout: '1 hour',
   heartbeatTimeout,
   cancellationType,
   retry: {

@@ -209,10 +209,27 @@ describe('a configuration', () => {
     }
   });
 
-  test('with a watch of the log that is longer than its step may take is refused', () => {
-    expect(mistake('proxy:', 'observe: 20m\n    proxy:')).toBe(
-      'c.yaml:11: targets.prod.observe: expected at most 15m',
+  test.for([
+    ['observe', '    proxy:', '    observe: 46m\n    proxy:'],
+    ['fenceTimeout', '    proxy:', '    fenceTimeout: 2700001ms\n    proxy:'],
+    ['service.stopTimeout', '    proxy:', '      stopTimeout: 46m\n    proxy:'],
+    ['service.startTimeout', '    proxy:', '      startTimeout: 1h\n    proxy:'],
+    ['proxy.readyTimeout', 'proxy:\n', 'proxy:\n      readyTimeout: 1d\n'],
+    ['database.lockTimeout', '    secrets:', '      lockTimeout: 1h\n    secrets:'],
+    [
+      'rehearsal.readyTimeout',
+      '    proxy:',
+      '    rehearsal: { start: [x], port: 4001, readyTimeout: 46m }\n    proxy:',
+    ],
+  ] as const)('with a wait that is longer than its step may take is refused: %s', ([path, from, to]) => {
+    const refused = mistake(from, to);
+    expect(refused).toMatch(/^c\.yaml:\d+: /);
+    expect(refused.replace(/^c\.yaml:\d+: /, '')).toBe(
+      `targets.prod.${path}: expected at most 45m, as the step that waits is cut off later on, and would begin to wait anew`,
     );
+    expect(() =>
+      parseConfig(sound.replace(from, to.replace(/\d+(ms|m|h|d)/, '45m')), 'c.yaml'),
+    ).not.toThrow();
   });
 
   test('with a name of a target that a command line would mangle is refused', () => {
