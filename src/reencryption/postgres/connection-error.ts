@@ -2,10 +2,19 @@ import { DatabaseError } from 'pg';
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
 import { databaseError, errorCode, isLostConnection, tlsFault } from './database-error.ts';
 
-const reread = 'in the connection string, which a worker reads at its start';
+/** Whose connection string it is: where it is corrected, and what says how it is read. */
+export interface ReadBy {
+  readonly reread: string;
+  readonly tls: string;
+}
+
+const worker: ReadBy = {
+  reread: 'in the connection string, which a worker reads at its start',
+  tls: 'sslmode and sslrootcert (docs/configuration.md)',
+};
 
 /** What no second attempt mends, by SQLSTATE or by the resolver's code. */
-const mistakes: Readonly<Record<string, readonly [found: string, next: string]>> = {
+const mistakes = (reread: string): Readonly<Record<string, readonly [found: string, next: string]>> => ({
   '28P01': [
     'that it refuses the user or the password (28P01 invalid_password)',
     `correct them ${reread}, or give the role that password`,
@@ -16,17 +25,17 @@ const mistakes: Readonly<Record<string, readonly [found: string, next: string]>>
   ],
   '3D000': ['no database of that name (3D000 invalid_catalog_name)', `correct the name ${reread}`],
   ENOTFOUND: ['no host of that name (ENOTFOUND)', `correct the host ${reread}, or have its name resolved`],
-};
+});
 
 /**
  * Why no session could be had: `DatabaseMisconfigured` where the connection string is wrong, and `DatabaseFailed` where
  * Postgres or the network may be about to come back.
  */
-export function connectionError(error: unknown, description: string): RotationError {
+export function connectionError(error: unknown, description: string, by: ReadBy = worker): RotationError {
   const { databaseMisconfigured, databaseFailed } = failureTypes;
   const code = error instanceof DatabaseError ? error.code : errorCode(error);
   const facts = error instanceof DatabaseError ? { sqlState: code } : { code: code ?? 'CONNECTION_LOST' };
-  const mistake = findMistake(error, code);
+  const mistake = findMistake(error, by, code);
   if (mistake !== undefined) {
     const [found, next] = mistake;
     const message = `${description}: found ${found}; expected a session; ${next}`;
@@ -38,20 +47,21 @@ export function connectionError(error: unknown, description: string): RotationEr
     code ?? ((error as Error).message.includes('timeout') ? 'no answer in time' : 'closed at once');
   return new RotationError(
     databaseFailed,
-    `${description}: found no Postgres that answers (${found}); expected one; check that it runs, and the host and the port ${reread}`,
+    `${description}: found no Postgres that answers (${found}); expected one; check that it runs, and the host and the port ${by.reread}`,
     { facts },
   );
 }
 
-function findMistake(error: unknown, code = ''): readonly [found: string, next: string] | undefined {
+function findMistake(
+  error: unknown,
+  { reread, tls: parameters }: ReadBy,
+  code = '',
+): readonly [found: string, next: string] | undefined {
   const tls = tlsFault(error);
   if (tls !== undefined)
-    return [
-      `that it was not spoken to by TLS (${tls})`,
-      `correct sslmode and sslrootcert ${reread}: see docs/configuration.md`,
-    ];
+    return [`that it was not spoken to by TLS (${tls})`, `correct ${parameters} ${reread}`];
   // pg's own words (crypto/sasl.js), before it sends anything.
   if (error instanceof Error && /client password must be a (non-empty )?string$/.test(error.message))
     return ['that it asks for a password, and none to give', `write one ${reread}`];
-  return mistakes[code];
+  return mistakes(reread)[code];
 }

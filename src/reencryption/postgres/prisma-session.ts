@@ -9,11 +9,15 @@ import { Client, type ClientBase } from 'pg';
 import { failureTypes, RotationError } from '../../rotation/failure.ts';
 import { Secret } from '../../rotation/secret.ts';
 import { applicationName } from './connection.ts';
-import { connectionError } from './connection-error.ts';
+import { connectionError, type ReadBy } from './connection-error.ts';
 import { readTarget } from './connection-target.ts';
 import { databaseError, offersNoTls } from './database-error.ts';
 
 const timeoutMs = 10_000;
+const litellm: ReadBy = {
+  reread: "in LiteLLM's own connection string",
+  tls: 'sslmode, sslaccept and sslcert (README.md, step 6)',
+};
 /** What both Prisma and pg read of a connection string's parameters, and in the same sense. */
 const shared = new Set(['host', 'options']);
 
@@ -35,7 +39,7 @@ export async function prismaSession<T>(
       throw error;
     });
   } catch (error) {
-    throw connectionError(error, description);
+    throw connectionError(error, description, litellm);
   }
   try {
     return await use(client);
