@@ -32,7 +32,8 @@ interface ConfigService {
   readonly deploy?: { readonly replicas?: number };
   readonly healthcheck?: { readonly disable?: boolean };
   readonly env_file?: readonly { readonly path: string; readonly required?: boolean }[];
-  readonly environment?: Readonly<Record<string, string | null>>;
+  /** Uninterpolated, it stays the list that the file may have. */
+  readonly environment?: Readonly<Record<string, string | null>> | readonly string[];
 }
 
 interface Config {
@@ -70,7 +71,7 @@ export async function readComposeDefinition(
       // The resolved definition (compose 2.40) lists the variables of the files instead of the files.
       envFiles: (rawService?.env_file ?? []).map(({ path, required = true }) => ({ path, required })),
       environment: new Map(
-        Object.entries(rawService?.environment ?? {}).map(([variable, value]) => [variable, originOf(value)]),
+        entriesOf(rawService?.environment).map(([variable, value]) => [variable, originOf(value)]),
       ),
       unsetVariables: unsetVariables(resolved.stderr, JSON.stringify(rawService ?? {})),
     },
@@ -97,6 +98,14 @@ export async function readProjectName(
 // Only the services of active profiles are listed.
 const config = ['--profile', '*', 'config', '--format', 'json'];
 const unresolved = ['--no-interpolate', '--no-env-resolution'];
+
+function entriesOf(environment: ConfigService['environment'] = {}): (readonly [string, string | null])[] {
+  if (!Array.isArray(environment)) return Object.entries(environment);
+  return environment.map((entry: string) => {
+    const [, name = entry, value = null] = /^([^=]*)=(.*)$/s.exec(entry) ?? [];
+    return [name, value];
+  });
+}
 
 // A bare name is handed through from .env or the environment. Compose shows it as null, or already with its value: then
 // it counts as literal, which blocks a rotation that might have worked rather than letting one through that does not.

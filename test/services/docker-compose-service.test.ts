@@ -349,6 +349,18 @@ describe.skipIf(why !== undefined)('a service under docker compose', () => {
       expect(JSON.stringify(findings)).not.toContain('sk-in-the-compose-file');
     });
 
+    test('finds a key in an environment: that is a list', async () => {
+      const made = await project([
+        'environment:',
+        '  - LITELLM_MASTER_KEY=sk-in-the-compose-file',
+        '  - LITELLM_SALT_KEY=${LITELLM_SALT_KEY}',
+      ]);
+      await writeFile(join(made.directory, '.env'), 'LITELLM_SALT_KEY=sk-salt\n');
+      const both = ['blocking key-in-compose-file', 'blocking key-in-compose-file', plain];
+      expect(await codes(made)).toEqual(both);
+      expect(await codes(made, { envFiles: ['keys.env', '.env'] })).toEqual(both.slice(1));
+    });
+
     test('finds env files that are optional, out of order, or unknown to the rotation', async () => {
       const made = await project();
       for (const name of ['first.env', 'second.env', 'third.env'])
