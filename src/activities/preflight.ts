@@ -44,10 +44,14 @@ export function createPreflightActivities(ports: Ports) {
     },
 
     /** Looks at the service, and whether its process was given the keys that the files hold. */
-    async inspectService(job: Job): Promise<PlanParts['service']> {
+    async inspectService(job: Job & { rotationCase: RotationCase }): Promise<PlanParts['service']> {
       const target = ports.target(job.target);
       return withHeartbeat(async () => {
-        const { findings, state } = await target.service.inspect();
+        const { reencrypt } = job.rotationCase;
+        const isFirstSalt = reencrypt?.from === 'master' && reencrypt.to === 'salt';
+        const { findings, state } = await target.service.inspect(
+          isFirstSalt ? target.variables.salt : undefined,
+        );
         const all = [...findings];
         if (state.state === 'running') {
           all.push(...(await environmentFindings(target, await currentKeys(target, job))));

@@ -14,6 +14,8 @@ export interface ComposeContext {
   readonly realPath: (path: string) => string;
   /** The names of the variables that hold the keys. */
   readonly variables: readonly string[];
+  /** The name of a variable that the rotation adds beside the master key. */
+  readonly added: string | undefined;
   /** Names of the variables that our configuration gives to compose. */
   readonly given: readonly string[];
   /** Of the container that runs, if one does. */
@@ -66,6 +68,7 @@ export function composeFindings(definition: ComposeDefinition, context: ComposeC
   return [
     ...filesFindings(definition.service, context),
     ...environmentFindings(definition.service, context),
+    ...addedFindings(definition.service, context),
     ...recreateFindings(definition.service, context),
   ];
 }
@@ -131,6 +134,28 @@ function environmentFindings(
     });
   }
   return findings;
+}
+
+/** Through `${...}`, a .env file hands over the variables that are named in the compose file, and no other. */
+function addedFindings({ environment, envFiles }: ComposeService, context: ComposeContext): Finding[] {
+  const { service: name, added, realPath, projectDirectory, variables } = context;
+  if (added === undefined || environment.has(added)) return [];
+  const path = join(projectDirectory, '.env');
+  const isDotenv = (file: string): boolean => realPath(file) === realPath(path);
+  const isInterpolated = variables.some((variable) => environment.get(variable) === 'interpolated');
+  const isReadWhole = envFiles.some((file) => isDotenv(file.path));
+  if (!context.envFiles.some(isDotenv) || !isInterpolated || isReadWhole) return [];
+  return [
+    {
+      severity: 'blocking',
+      code: 'key-not-handed-over',
+      where: name,
+      found: `no ${added} under environment:, so that the one which the rotation adds to ${path} would not reach the new container`,
+      expected: `${added} handed over: LiteLLM could not open its database without it`,
+      // An empty salt key counts as one, and everybody can compute what is sealed with it.
+      next: `add ${path} under env_file: of ${name}, or the name ${added} alone under environment: (not \${${added}:-}, which hands over an empty one until then); or rotate the master key only`,
+    },
+  ];
 }
 
 function recreateFindings(service: ComposeService, context: ComposeContext): Finding[] {

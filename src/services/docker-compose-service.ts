@@ -53,7 +53,7 @@ export function createDockerComposeService(options: DockerComposeServiceOptions)
   return {
     description,
 
-    async inspect() {
+    async inspect(added) {
       const definition = await readComposeDefinition(engine, project.args, service);
       const version = await engine.version();
       if (!succeeded(version)) {
@@ -73,6 +73,7 @@ export function createDockerComposeService(options: DockerComposeServiceOptions)
         compose: project.command,
         envFiles: (options.envFiles ?? []).map((path) => resolve(projectDirectory, path)),
         realPath,
+        added,
         variables: options.variables ?? ['LITELLM_MASTER_KEY', 'LITELLM_SALT_KEY'],
         given: Object.keys(options.environment ?? {}),
         running,

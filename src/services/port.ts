@@ -24,8 +24,11 @@ export type GivenValue = { readonly given: Secret } | 'absent' | 'unknown';
 export interface Service {
   /** For people: `systemd unit litellm.service`. */
   readonly description: string;
-  /** Reads only: does it exist, can we drive it, will its definition read the files that we write, can a restart be proved? */
-  inspect(): Promise<{ readonly findings: readonly Finding[]; readonly state: ServiceState }>;
+  /**
+   * Reads only: does it exist, can we drive it, will its definition read the files that we write, can a restart be proved?
+   * @param added The name of a variable that the files do not have yet and that the rotation adds to them.
+   */
+  inspect(added?: string): Promise<{ readonly findings: readonly Finding[]; readonly state: ServiceState }>;
   observe(): Promise<ServiceState>;
   /** Stops it and waits until nothing of it runs any more (no process, no container). Stopped already: does nothing. */
   stop(fence: Fence, signal: AbortSignal): Promise<ServiceState>;

@@ -27,7 +27,7 @@ export async function preflight(
   );
   const seenService = await progress.run(
     firstLooks.inspectService,
-    job,
+    { ...job, rotationCase },
     'Inspect the service and the keys that it was started with',
     ({ description, detail }) => `${description}: ${detail}`,
   );

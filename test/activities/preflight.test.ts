@@ -1,11 +1,13 @@
 import { appendFile, writeFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
 import { createPreflightActivities } from '../../src/activities/preflight.ts';
+import { decideCase } from '../../src/rotation/case.ts';
 import { fence, job, run, serve, useDaemon } from './daemon.ts';
 
 const [current, another] = [`sk-${'a'.repeat(43)}`, `sk-${'b'.repeat(43)}`];
 const master = `LITELLM_MASTER_KEY=${current}\n`;
 const salt = `LITELLM_SALT_KEY=${another}\n`;
+const rotationCase = decideCase(true, ['master', 'salt']);
 const { signal } = new AbortController();
 
 describe('the look at the service', () => {
@@ -14,7 +16,7 @@ describe('the look at the service', () => {
     const { service, keysFile, ports } = await useDaemon(started);
     await service.start(fence, signal);
     await writeFile(keysFile, then);
-    return run(() => createPreflightActivities(ports).inspectService(job));
+    return run(() => createPreflightActivities(ports).inspectService({ ...job, rotationCase }));
   }
 
   test('finds nothing when the process was given the keys of the files', async () => {
@@ -44,7 +46,9 @@ describe('the look at the service', () => {
 
   test('blocks when it is stopped: nothing can be proved of its keys', async () => {
     const { ports } = await useDaemon(master);
-    const { findings } = await run(() => createPreflightActivities(ports).inspectService(job));
+    const { findings } = await run(() =>
+      createPreflightActivities(ports).inspectService({ ...job, rotationCase }),
+    );
     expect(findings).toMatchObject([{ severity: 'blocking', code: 'service-not-running', found: 'stopped' }]);
   });
 
@@ -52,7 +56,7 @@ describe('the look at the service', () => {
     const { service, log, ports } = await useDaemon(master);
     await service.start(fence, signal);
     await appendFile(log, 'Error decrypting value for key: api_key, ...\n'.repeat(2));
-    const seen = await run(() => createPreflightActivities(ports).inspectService(job));
+    const seen = await run(() => createPreflightActivities(ports).inspectService({ ...job, rotationCase }));
     expect(seen.decryptionErrors).toBe(2);
     expect(seen.findings.filter(({ severity }) => severity !== 'note')).toMatchObject([
       { severity: 'warning', code: 'decryption-errors', found: '2 decryption errors since its start' },

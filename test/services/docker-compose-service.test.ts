@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,9 +7,14 @@ import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { canRunDocker, startDocker } from '../../lab/docker.ts';
 import type { Docker } from '../../lab/docker.ts';
+import { createPreflightActivities } from '../../src/activities/preflight.ts';
+import type { Ports } from '../../src/activities/ports.ts';
+import { decideCase } from '../../src/rotation/case.ts';
+import { createEnvFileStore } from '../../src/secret-stores/env-file/store.ts';
 import { createDockerComposeService } from '../../src/services/docker-compose-service.ts';
 import type { DockerComposeServiceOptions } from '../../src/services/docker-compose-service.ts';
 import type { GivenValue } from '../../src/services/port.ts';
+import { run } from '../activities/daemon.ts';
 import { never, newestFence, staleFence } from './fences.ts';
 
 const why = await canRunDocker();
@@ -400,6 +405,56 @@ describe.skipIf(why !== undefined)('a service under docker compose', () => {
       ).toContain('blocking key-in-configuration');
       await made.service().start(newestFence(), never);
       expect(given((await made.service().environment(names)).get('LITELLM_SALT_KEY'))).toBe('sk-salt');
+    });
+
+    test('finds that a first salt key would not be handed over, where a .env file gives the names of the compose file only', async () => {
+      const { directory, compose, service } = await project();
+      const [file, dotenv] = ['compose.yaml', '.env'].map((name) => join(directory, name)) as [
+        string,
+        string,
+      ];
+      const definition = await readFile(file, 'utf8');
+      const handOver = (...lines: string[]) =>
+        writeFile(file, definition.replace('    env_file: [keys.env]', lines.join('\n')));
+      const only = ['    environment:', '      LITELLM_MASTER_KEY: ${LITELLM_MASTER_KEY}'];
+      const inspect = async (hasSalt: boolean, asked: readonly ('master' | 'salt')[]) => {
+        const target = {
+          service: service({ envFiles: ['.env'] }),
+          store: createEnvFileStore({
+            files: [{ path: dotenv, role: 'keys', reader: 'docker-compose' }],
+            names: { master: ['LITELLM_MASTER_KEY'], salt: ['LITELLM_SALT_KEY'] },
+          }),
+          variables: { master: 'LITELLM_MASTER_KEY', salt: 'LITELLM_SALT_KEY' },
+        };
+        const ports = { target: () => target } as unknown as Ports;
+        const { findings } = await run(() =>
+          createPreflightActivities(ports).inspectService({
+            target: 'prod',
+            rotation: 'rotation-1',
+            rotationCase: decideCase(hasSalt, asked),
+          }),
+        );
+        return findings.filter(({ severity }) => severity === 'blocking').map(({ code }) => code);
+      };
+      await writeFile(dotenv, 'LITELLM_MASTER_KEY=sk-first\n');
+      await handOver(...only);
+      await service().start(newestFence(), never);
+      expect(await inspect(false, ['master', 'salt'])).toEqual(['key-not-handed-over']);
+      expect(await inspect(false, ['master'])).toEqual([]);
+
+      // What the finding says to write instead.
+      const byName = '    environment: ["LITELLM_MASTER_KEY=${LITELLM_MASTER_KEY}", LITELLM_SALT_KEY]';
+      for (const lines of [[byName], [...only, '    env_file: [.env]']]) {
+        await writeFile(dotenv, 'LITELLM_MASTER_KEY=sk-first\n');
+        await handOver(...lines);
+        await compose('up', '--detach');
+        expect(await inspect(false, ['master', 'salt'])).toEqual([]);
+        await service().stop(newestFence(), never);
+        await writeFile(dotenv, 'LITELLM_MASTER_KEY=sk-second\nLITELLM_SALT_KEY=sk-salt\n');
+        await service().start(newestFence(), never);
+        expect(given((await service().environment(names)).get('LITELLM_SALT_KEY'))).toBe('sk-salt');
+        expect(await inspect(true, ['master', 'salt'])).toEqual([]);
+      }
     });
 
     test('finds that a restart would bring up more than new keys', async () => {
