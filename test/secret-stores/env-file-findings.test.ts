@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { chmod, chown, link, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { chmod, chown, link, mkdir, rename, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { failureTypes } from '../../src/rotation/failure.ts';
 import type { Finding } from '../../src/rotation/finding.ts';
 import type { EnvFile } from '../../src/secret-stores/env-file/options.ts';
@@ -23,6 +25,18 @@ import {
   writeFiles,
 } from './store-fixture.ts';
 
+const isRoot = process.getuid?.() === 0;
+const canMark = ((): boolean => {
+  const directory = mkdtempSync(join(tmpdir(), 'env-file-store-'));
+  try {
+    for (const mark of ['+i', '-i']) execFileSync('chattr', [mark, directory], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+})();
 const master = `LITELLM_MASTER_KEY=${previousMaster}`;
 
 function short({ severity, code, where }: Finding): string {
@@ -170,7 +184,7 @@ describe('findings on the files themselves', () => {
     ]);
   });
 
-  test.runIf(process.getuid?.() === 0)('reports what another user cannot read or give away', async () => {
+  test.runIf(isRoot)('reports what another user cannot read or give away', async () => {
     const directory = temporaryDirectory();
     await chmod(directory, 0o755);
     const [unreadable, foreign] = await writeFiles(directory, {
@@ -220,6 +234,35 @@ describe('findings on the files themselves', () => {
       'blocking access-list-of-directory',
     ]);
   });
+
+  test.runIf(isRoot)(
+    'reports a file that is mounted by itself, which nothing can be renamed over (mounted as root)',
+    async () => {
+      const directory = join(temporaryDirectory(), 'a b\\c');
+      await mkdir(directory);
+      const files = await writeFiles(directory, { keys: keysFileText, other: '' });
+      const store = createEnvFileStore({ files, names });
+      const [{ path }, other] = files as [EnvFile, EnvFile];
+      expect((await store.inspect()).findings).toEqual([]);
+      execFileSync('mount', ['--bind', path, path]);
+      onTestFinished(() => void execFileSync('umount', [path]));
+      await expect(rename(other.path, path)).rejects.toMatchObject({ code: 'EBUSY' });
+      const { findings } = await store.inspect();
+      expect(findings.map(short)).toEqual(['blocking mounted-by-itself a b\\c/keys']);
+    },
+  );
+
+  test.runIf(canMark)(
+    'reports a file that is marked as immutable (by root, where the file system has that mark)',
+    async () => {
+      const files = await writeFiles(temporaryDirectory(), { keys: keysFileText });
+      const [{ path }] = files as [EnvFile];
+      execFileSync('chattr', ['+i', path]);
+      onTestFinished(() => void execFileSync('chattr', ['-i', path]));
+      const { findings } = await createEnvFileStore({ files, names }).inspect();
+      expect(findings.map(short)).toEqual(['blocking immutable keys']);
+    },
+  );
 
   test('names the rotation whose slot is still there, but not to that rotation itself', async () => {
     const directory = temporaryDirectory();

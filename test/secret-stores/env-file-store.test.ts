@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { constants, existsSync } from 'node:fs';
 import {
@@ -15,12 +15,15 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { failureTypes } from '../../src/rotation/failure.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 import type { ReaderName } from '../../src/secret-stores/env-file/readers.ts';
 import { createEnvFileStore } from '../../src/secret-stores/env-file/store.ts';
 import { hookedFileSystem } from './hooked-file-system.ts';
+import type { Work } from './killed-writer.ts';
 import {
   createFence,
   keysFileText,
@@ -418,7 +421,7 @@ describe('somebody else', () => {
         if (call === 'file.chmod') await appendFile(files[1]!.path, 'X=1\n');
       }),
     );
-    await store.prepare(rotation, fence, newKeys);
+    await createEnvFileStore({ files, names }).prepare(rotation, fence, newKeys);
     const clean = listing(directory);
     await expect(store.promote(rotation, fence)).rejects.toMatchObject({
       type: failureTypes.changedElsewhere,
@@ -428,6 +431,27 @@ describe('somebody else', () => {
     expect(listing(directory)).toEqual(clean);
   });
 });
+
+test.runIf(process.getuid?.() === 0)(
+  'an owner that cannot be given to a new file shows in prepare, which leaves nothing behind (as root without CAP_CHOWN)',
+  async () => {
+    const directory = temporaryDirectory();
+    const files = await writeFiles(directory, { keys: keysFileText, service: serviceFileText });
+    await chown(files[1]!.path, 65_534, 65_534);
+    const clean = listing(directory);
+    const program = fileURLToPath(new URL('./killed-writer.ts', import.meta.url));
+    const child = fork(program, {
+      execPath: 'setpriv',
+      execArgv: ['--bounding-set', '-chown', process.execPath],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
+    child.send({ options: { files, names }, act: 'prepare', token: 2, killBefore: NaN } satisfies Work);
+    expect(await text(child.stderr!)).toContain(
+      `cannot write ${join(directory, '.service.litellm-rotate.2.tmp')}: EPERM; run the worker as the owner of the file`,
+    );
+    expect(listing(directory)).toEqual(clean);
+  },
+);
 
 describe.runIf(process.getuid?.() === 0)(
   'a file system that fails (a tmpfs of this test, mounted as root)',

@@ -2,10 +2,12 @@ import { constants } from 'node:fs';
 import { dirname } from 'node:path';
 import { RotationError } from '../../rotation/failure.ts';
 import type { Finding } from '../../rotation/finding.ts';
+import { errnoOf } from './file-system.ts';
 import type { FileSystem } from './file-system.ts';
 import { hasAccessList } from './access-list.ts';
 import { readImage } from './image.ts';
 import type { FileImage } from './image.ts';
+import { isMountPoint } from './mount-points.ts';
 import type { EnvFile } from './options.ts';
 
 /** A look at one file: its image (if it can be used), and what stands in the way of replacing it. */
@@ -43,6 +45,7 @@ export async function lookAtFile(
       ...ownershipFindings(path, image),
       ...(await accessListFindings(path, image)),
       ...(await directoryFindings(fs, path, image)),
+      ...(await renameFindings(fs, path, image)),
     ],
   };
 }
@@ -135,6 +138,33 @@ async function directoryFindings(fs: FileSystem, path: string, { realPath }: Fil
       ),
     ];
   }
+}
+
+/** A rename over a file needs no right to the file itself, but these two stand in its way. */
+async function renameFindings(fs: FileSystem, path: string, { realPath }: FileImage): Promise<Finding[]> {
+  if (await isMountPoint(realPath)) {
+    return [
+      blocking(
+        'mounted-by-itself',
+        path,
+        'a file that is mounted by itself, over which nothing can be renamed',
+        `a mount of its directory, ${dirname(realPath)}, or none: the file is replaced by renaming`,
+        "mount the directory in place of the file (volumes: of the worker's container; ReadWritePaths= and BindPaths= of its unit)",
+      ),
+    ];
+  }
+  // An owner or root without the right to write gets EACCES, or is not asked.
+  const errno = await fs.access(realPath, constants.W_OK).then(() => undefined, errnoOf);
+  if (errno !== 'EPERM') return [];
+  return [
+    blocking(
+      'immutable',
+      path,
+      'a file that is marked as immutable, over which nothing can be renamed',
+      'a file that can be replaced',
+      `chattr -i ${realPath}`,
+    ),
+  ];
 }
 
 function unreadable(path: string, { facts }: RotationError): Finding {

@@ -32,23 +32,9 @@ export async function replaceFile(
   to: Buffer,
   fence: Fence,
 ): Promise<void> {
-  const temporary = temporaryName(file.realPath, fence.token);
-  let made = false;
+  const temporary = await makeTemporary(fs, file, to, fence);
+  let made = true;
   try {
-    await attempt('write', temporary, async () => {
-      const handle = await fs.open(temporary, 'wx', 0o600);
-      made = true;
-      try {
-        await handle.writeFile(to);
-        // Only now, with the content in place, does it get the original's owner and mode, neither wider than before.
-        const { uid, gid } = await handle.stat();
-        if (uid !== file.uid || gid !== file.gid) await handle.chown(file.uid, file.gid);
-        await handle.chmod(file.mode);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
-    });
     await fence.assert();
     // Compare-and-set. An editor that saves between this look and the rename would be overwritten: the gap is a few
     // microseconds, and the service is stopped.
@@ -63,6 +49,51 @@ export async function replaceFile(
     // A newer attempt may have put the other generation there meanwhile.
     await fence.assert();
     throw changedElsewhere([file.path]);
+  }
+}
+
+/**
+ * Makes what would replace a file, with zeros for its content, and removes it again: an owner that cannot be given away
+ * shows while LiteLLM runs.
+ */
+export async function tryReplacement(
+  fs: FileSystem,
+  file: FileIdentity,
+  size: number,
+  fence: Fence,
+): Promise<void> {
+  await removeLeftovers(fs, file.realPath, fence);
+  const temporary = await makeTemporary(fs, file, Buffer.alloc(size), fence);
+  await remove(fs, temporary);
+}
+
+async function makeTemporary(
+  fs: FileSystem,
+  file: FileIdentity,
+  bytes: Buffer,
+  fence: Fence,
+): Promise<string> {
+  const temporary = temporaryName(file.realPath, fence.token);
+  let made = false;
+  try {
+    await attempt('write', temporary, async () => {
+      const handle = await fs.open(temporary, 'wx', 0o600);
+      made = true;
+      try {
+        await handle.writeFile(bytes);
+        // Only now, with the content in place, does it get the original's owner and mode, neither wider than before.
+        const { uid, gid } = await handle.stat();
+        if (uid !== file.uid || gid !== file.gid) await handle.chown(file.uid, file.gid);
+        await handle.chmod(file.mode);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+    });
+    return temporary;
+  } catch (error) {
+    if (made) await fs.unlink(temporary).catch(() => undefined);
+    throw error;
   }
 }
 
@@ -104,12 +135,16 @@ export async function removeLeftovers(fs: FileSystem, realPath: string, fence: F
         `found ${path}, of a newer attempt than ${fence.token}; this attempt wrote nothing and stops. If no rotation is running, delete that file`,
       );
     }
-    await attempt('remove', path, async () => {
-      await fs.unlink(path).catch((error: unknown) => {
-        if (errnoOf(error) !== 'ENOENT') throw error;
-      });
-    });
+    await remove(fs, path);
   }
+}
+
+async function remove(fs: FileSystem, path: string): Promise<void> {
+  await attempt('remove', path, async () => {
+    await fs.unlink(path).catch((error: unknown) => {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+    });
+  });
 }
 
 export function temporaryName(realPath: string, token: number): string {

@@ -11,6 +11,7 @@ import { inspectFiles, placesOf } from './inspection.ts';
 import { pairOf, valuesOf } from './key-values.ts';
 import type { EnvFileStoreOptions } from './options.ts';
 import { carryOver, neverPromoted, observeParts, sideOf, takeOver } from './parts.ts';
+import { tryReplacement } from './replacement.ts';
 import { createSlotDirectory } from './slot-directory.ts';
 import type { SlotDirectory } from './slot-directory.ts';
 import { generationsOf, mustBelongTo, slotFinding } from './slot.ts';
@@ -91,6 +92,7 @@ export function createEnvFileStore(
         'the pending keys are the current ones; expected at least one new key',
       );
     }
+    for (const part of parts) await tryReplacement(fs, part, part.after.length, fence);
     const fixed = await directory.fix({ rotation, previous, pending, parts }, fence);
     return generationsOf(mustBelongTo(fixed, rotation, directory));
   }
