@@ -81,7 +81,8 @@ function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv
       }),
     }),
     service: createService(config.service, {
-      envFiles: files.map(({ path }) => path),
+      // python-dotenv reads a file within LiteLLM: no definition of a service names it.
+      envFiles: files.filter(({ reader }) => reader !== 'dotenv').map(({ path }) => path),
       variables: [...secrets.masterKey, ...secrets.saltKey],
     }),
     proxies: [
@@ -97,6 +98,7 @@ function createTarget(name: string, config: TargetConfig, env: NodeJS.ProcessEnv
       master: secrets.masterKey[0] ?? 'LITELLM_MASTER_KEY',
       salt: secrets.saltKey[0] ?? 'LITELLM_SALT_KEY',
     },
+    readsKeysItself: files.some(({ role, reader }) => role === 'keys' && reader === 'dotenv'),
     knownKeys: config.knownKeys.map(({ label, key }, index) => ({
       label,
       key: resolveSecret(key, `targets.${name}.knownKeys.${index}.key`, env),

@@ -65,7 +65,7 @@ export async function environmentFindings(target: Target, keys: KeyPair): Promis
     [target.variables.salt, keys.salt],
   ] as const) {
     const value = given.get(name) ?? 'unknown';
-    if (value === 'unknown') continue;
+    if (value === 'unknown' || (value === 'absent' && target.readsKeysItself)) continue;
     const same = value === 'absent' ? key === undefined : value.given.equals(key);
     if (same) continue;
     findings.push({

@@ -21,6 +21,8 @@ export interface Target {
   readonly rehearsal: Rehearsal | undefined;
   /** The variables that LiteLLM reads. */
   readonly variables: { readonly master: string; readonly salt: string };
+  /** Whether LiteLLM reads its keys by itself once it runs: then nothing tells what its process holds, but the proxy. */
+  readonly readsKeysItself: boolean;
   /** Older keys that may have sealed values, given by the user. */
   readonly knownKeys: readonly NamedKey[];
   /** The formats of sealed values that every LiteLLM on the database reads. */

@@ -106,7 +106,8 @@ async function verifyEnvironment(target: Target, keys: KeyPair): Promise<void> {
     [target.variables.salt, keys.salt],
   ] as const) {
     const value = given.get(name) ?? 'unknown';
-    if (value === 'unknown' || (value === 'absent' && key === undefined)) continue;
+    if (value === 'unknown') continue;
+    if (value === 'absent' && (key === undefined || target.readsKeysItself)) continue;
     if (value !== 'absent' && value.given.equals(key)) continue;
     throw new RotationError(
       failureTypes.wrongKey,

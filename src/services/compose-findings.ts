@@ -109,7 +109,7 @@ function environmentFindings(
         next:
           origin === 'literal'
             ? `take ${variable} out of environment: and put it in a file under env_file:`
-            : `take ${variable} out of environment:, or list ${join(projectDirectory, '.env')} in the files of this target`,
+            : `take ${variable} out of environment:, or list ${join(projectDirectory, '.env')} in the files of this target, with reader: docker-compose`,
       },
     ];
   });

@@ -28,7 +28,8 @@ export function startPythonDotenv(): { read(text: string): Promise<Values>; stop
   };
 }
 
-function installPythonDotenv(): string {
+/** The directory for PYTHONPATH. */
+export function installPythonDotenv(): string {
   const cache = process.env['LITELLM_ROTATE_CACHE'] ?? join(homedir(), '.cache', 'litellm-rotate');
   const directory = join(cache, `python-dotenv-${version}`);
   if (existsSync(directory)) return directory;

@@ -9,6 +9,8 @@ import { canRunDocker, startDocker } from '../../lab/docker.ts';
 import type { Docker } from '../../lab/docker.ts';
 import { createPreflightActivities } from '../../src/activities/preflight.ts';
 import type { Ports } from '../../src/activities/ports.ts';
+import { compose as composePorts } from '../../src/composition.ts';
+import { parseConfig } from '../../src/config/config.ts';
 import { decideCase } from '../../src/rotation/case.ts';
 import { createEnvFileStore } from '../../src/secret-stores/env-file/store.ts';
 import { createDockerComposeService } from '../../src/services/docker-compose-service.ts';
@@ -405,6 +407,31 @@ describe.skipIf(why !== undefined)('a service under docker compose', () => {
       ).toContain('blocking key-in-configuration');
       await made.service().start(newestFence(), never);
       expect(given((await made.service().environment(names)).get('LITELLM_SALT_KEY'))).toBe('sk-salt');
+    });
+
+    test('does not look for a file that LiteLLM reads by itself', async () => {
+      const { directory, service } = await project();
+      await service().start(newestFence(), never);
+      const codesWith = async (reader: string) => {
+        const target = {
+          database: { url: { env: 'DATABASE' } },
+          secrets: { files: [{ path: join(directory, 'app', '.env'), reader }] },
+          service: {
+            type: 'docker-compose',
+            projectDirectory: directory,
+            service: 'api',
+            environment: docker.env,
+          },
+          proxy: { url: 'http://127.0.0.1:1' },
+        };
+        const config = parseConfig(JSON.stringify({ targets: { prod: target } }), 'config.yaml');
+        const env = { DATABASE: 'postgresql://nobody@127.0.0.1:1/none' };
+        await using ports = composePorts(config, env, () => Promise.resolve(false));
+        const { findings } = await ports.target('prod').service.inspect();
+        return findings.map(({ severity, code }) => `${severity} ${code}`);
+      };
+      expect(await codesWith('dotenv')).toEqual([plain]);
+      expect(await codesWith('docker-compose')).toEqual(['blocking env-file-unread', plain]);
     });
 
     test('finds that a first salt key would not be handed over, where a .env file gives the names of the compose file only', async () => {
