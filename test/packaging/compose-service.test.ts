@@ -1,3 +1,4 @@
+import { execa } from 'execa';
 import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,7 +7,7 @@ import { canRunDocker, type Docker, startDocker } from '../../lab/docker.ts';
 import { parseConfig } from '../../src/config/config.ts';
 import type { Fence } from '../../src/rotation/fence.ts';
 import { createDockerComposeService } from '../../src/services/docker-compose-service.ts';
-import { composeProject, initKeys } from './project.ts';
+import { composeProject, initKeys, root } from './project.ts';
 
 const why = await canRunDocker();
 if (why !== undefined) console.log(`docker-compose.yml is not run: ${why}`);
@@ -45,15 +46,25 @@ describe.skipIf(why !== undefined)('docker-compose.yml on a real engine', () => 
     // In the worker's container, HOME is the project's directory.
     const inWorker = (place: string): string => place.replace(/^~\//, `${directory}/`);
     const [keys] = target.secrets.files.map((file) => inWorker(file.path));
+    const projectName = `rotate-${randomBytes(4).toString('hex')}`;
     const service = createDockerComposeService({
       projectDirectory: inWorker(target.service.projectDirectory),
       service: target.service.service,
       files: ['docker-compose.yml', 'lab.yml'],
-      projectName: `rotate-${randomBytes(4).toString('hex')}`,
+      projectName,
       envFiles: [keys ?? ''],
       environment: docker.env,
     });
-    return { service, keys: keys ?? '' };
+    const settings = { COMPOSE_FILE: 'docker-compose.yml:lab.yml', COMPOSE_PROJECT_NAME: projectName };
+    const byHand = (command: string, env = {}) =>
+      execa('sh', ['-c', command], { cwd: directory, env: { ...docker.env, ...settings, ...env } });
+    // Neither Postgres nor anything else of the file is here, which `start` asks for.
+    await writeFile(join(directory, 'alone.yml'), 'services: { litellm: { depends_on: !reset {} } }\n');
+    const masterKey = async () => {
+      const given = (await service.environment(['LITELLM_MASTER_KEY'])).get('LITELLM_MASTER_KEY');
+      return typeof given === 'object' ? given.given.reveal() : given;
+    };
+    return { service, keys: keys ?? '', byHand, masterKey };
   }
 
   test("passes the rotation's own look at the service, as the worker's configuration names it", async () => {
@@ -64,7 +75,7 @@ describe.skipIf(why !== undefined)('docker-compose.yml on a real engine', () => 
   });
 
   test('gives LiteLLM the keys of the file that a rotation wrote between stop and start', async () => {
-    const { service, keys } = await litellm();
+    const { service, keys, masterKey } = await litellm();
     const before = await readFile(keys, 'utf8');
     const first = await service.start(fence, signal);
     try {
@@ -73,8 +84,31 @@ describe.skipIf(why !== undefined)('docker-compose.yml on a real engine', () => 
       const second = await service.start(fence, signal);
       expect(second.state).toBe('running');
       expect(second.instance).not.toBe(first.instance);
-      const given = (await service.environment(['LITELLM_MASTER_KEY'])).get('LITELLM_MASTER_KEY');
-      expect(typeof given === 'object' && given.given.reveal()).toBe('sk-the_next-one');
+      expect(await masterKey()).toBe('sk-the_next-one');
+    } finally {
+      await service.stop(fence, signal);
+    }
+  });
+
+  test("comes up with the key file's keys by the runbook's command, which `start` and `restart` do not bring", async () => {
+    const { service, keys, byHand, masterKey } = await litellm();
+    const runbook = await readFile(join(root, 'docs/runbook.md'), 'utf8');
+    const [, stop = ''] = /`(docker compose stop) worker litellm`/.exec(runbook) ?? [];
+    const [, start = ''] = /`(docker compose up [^`]+ litellm)`/.exec(runbook) ?? [];
+    await service.start(fence, signal);
+    try {
+      const previous = await masterKey();
+      const text = await readFile(keys, 'utf8');
+      await writeFile(keys, text.replace(/^LITELLM_MASTER_KEY=.*$/m, 'LITELLM_MASTER_KEY=sk-the_next-one'));
+      await byHand(`${stop} litellm`);
+      for (const kept of ['start', 'restart']) {
+        const alone = { COMPOSE_FILE: 'docker-compose.yml:lab.yml:alone.yml' };
+        await byHand(`docker compose ${kept} litellm`, alone);
+        expect(await masterKey()).toBe(previous);
+      }
+      await byHand(`${stop} litellm`);
+      await byHand(start);
+      expect(await masterKey()).toBe('sk-the_next-one');
     } finally {
       await service.stop(fence, signal);
     }
