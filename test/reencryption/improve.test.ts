@@ -88,11 +88,23 @@ describe('an upgrade', () => {
       v3,
       v2: sealed('PLAIN-v2', previous, v2),
       id: sealed('id', previous, { ...v2, format: 'legacy', marker: 'resp_' }),
-      array: sealed(`["${sealed('PLAIN-wrapped')}"]`),
     };
     await addModel('kept', params);
     await database.improve(asked, await begin(database), silent, never);
     expect(await paramsOf('kept')).toEqual(params);
+  });
+
+  test('keeps the plaintext byte for byte where that is ciphertext with something around it', async () => {
+    const texts = [
+      `["${sealed('PLAIN-wrapped')}"]`,
+      `${sealed('PLAIN-line', previous, v2)}\n`,
+      `resp_${sealed('id')}`,
+    ];
+    await addModel('wrapped', Object.fromEntries(texts.map((text, at) => [at, sealed(text)])));
+    await database.improve({ ...asked, repairSealedTwice: true }, await begin(database), silent, never);
+    const upgraded = Object.values(await paramsOf('wrapped'));
+    expect(upgraded.map((text) => opened(text, previous))).toEqual(texts);
+    expect(upgraded.map((text) => formatOf(text))).toEqual(['v2', 'v2', 'v2']);
   });
 
   test('leaves values of an older key that is called as the current one', async () => {
@@ -324,7 +336,7 @@ describe('a repair', () => {
       once: sealed('PLAIN-once'),
     });
     const before = await paramsOf('deep');
-    expect(await survey(repairing)).toMatchObject({ values: 3, leftAlone: { sealedTwice: 2 } });
+    expect(await survey(repairing)).toMatchObject({ values: 3, leftAlone: { sealedTwice: 1 } });
     const report = await database.improve(repairing, await begin(database), silent, never);
     expect(report).toMatchObject({ upgraded: 0, repaired: 3 });
 

@@ -4,6 +4,7 @@ import type { SealedFormat, SealedMarker, SealedShape } from '../../litellm/seal
 import type { Improvement } from '../port.ts';
 import { describeUnopened } from '../values/classify.ts';
 import { createKeyRing } from '../values/key-ring.ts';
+import { isAsWritten, openLayers } from '../values/layers.ts';
 import { sealChecked } from '../values/reseal.ts';
 import { decodeUtf8 } from '../values/utf8.ts';
 
@@ -29,10 +30,7 @@ export interface Improver {
   improve(text: string): { readonly text: string; readonly verdict: 'upgrade' | 'repair' } | undefined;
 }
 
-const deepestLayer = 8;
 const rank: Record<SealedFormat, number> = { legacy: 0, v2: 1, v3: 2 };
-/** A whole value as LiteLLM writes it. It would open more: base64 digits with other characters between them. */
-const asWritten = /^(?:litellm_enc::)?(?:v[23]:gcm:)?[A-Za-z0-9+/_-]+={0,2}$/;
 /** Nothing but a sealed value begins like this; one without is not told from a long random secret. */
 const surelySealed = /^(?:litellm_enc::|v[23]:gcm:)/;
 
@@ -48,35 +46,21 @@ export function createImprover({ sealing, known, upgradeTo, repairSealedTwice }:
     upgradeTo !== null && rank[format] < rank[upgradeTo] ? upgradeTo : format;
 
   function open(text: string): (Judged & { readonly plaintext: Uint8Array }) | undefined {
-    if (text.length < sealedCandidateMinLength) return undefined;
-    const outer = ring.open(text);
-    if (outer === undefined) return undefined;
-    const { format, marker, alphabet } = outer.opened;
-    const { plaintext, labels, whole } = peel(outer.opened.plaintext);
-    const layers = [outer.label, ...labels];
+    const opened = openLayers(ring, text);
+    const [outermost, innermost] = [opened[0], opened.at(-1)];
+    if (outermost === undefined || innermost === undefined) return undefined;
+    const { format, marker, alphabet } = outermost.opened;
+    const { plaintext } = innermost.opened;
+    const whole = !holdsLostValue(plaintext);
+    const layers = opened.map(({ label }) => label);
     const becomes = { format: wanted(format), marker, alphabet };
     const verdict = ((): Verdict => {
       if (marker === 'resp_') return 'id';
       if (layers.length > 1 || !whole) return whole && repairSealedTwice ? 'repair' : 'sealed twice';
-      if (outer.label !== sealingLabel) return 'under another key';
+      if (outermost.label !== sealingLabel) return 'under another key';
       return becomes.format === format ? 'as wanted' : 'upgrade';
     })();
     return { verdict, format, marker, layers, becomes, plaintext };
-  }
-
-  /** Down to what is no sealed value; `whole` is false where that could not be reached. */
-  function peel(outer: Buffer): { plaintext: Buffer; labels: string[]; whole: boolean } {
-    const labels: string[] = [];
-    for (let plaintext = outer; ;) {
-      const text = plaintext.length < sealedCandidateMinLength ? undefined : decodeUtf8(plaintext);
-      if (text === undefined) return { plaintext, labels, whole: true };
-      const hit = ring.open(text);
-      if (hit === undefined) return { plaintext, labels, whole: !surelySealed.test(text) };
-      labels.push(hit.label);
-      if (!asWritten.test(text) || hit.opened.marker === 'resp_' || labels.length === deepestLayer)
-        return { plaintext, labels, whole: false };
-      plaintext = hit.opened.plaintext;
-    }
   }
 
   return {
@@ -103,4 +87,10 @@ export function createImprover({ sealing, known, upgradeTo, repairSealedTwice }:
       return { text: sealChecked(cipher, found.plaintext, found.becomes), verdict: found.verdict };
     },
   };
+}
+
+/** Whether a further layer is inside, which no known key opens. */
+function holdsLostValue(plaintext: Buffer): boolean {
+  const text = plaintext.length < sealedCandidateMinLength ? undefined : decodeUtf8(plaintext);
+  return text !== undefined && surelySealed.test(text) && isAsWritten(text);
 }

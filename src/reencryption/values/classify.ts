@@ -1,8 +1,8 @@
-import { sealedCandidateMinLength } from '../../litellm/candidate.ts';
 import { looksSealed } from '../../litellm/cipher.ts';
 import type { SealedFormat, SealedMarker } from '../../litellm/sealed-value.ts';
 import type { NamedKey } from '../../rotation/keys.ts';
 import { createKeyRing } from './key-ring.ts';
+import { openLayers } from './layers.ts';
 import { decodeUtf8 } from './utf8.ts';
 
 /** What a stored string is. */
@@ -13,26 +13,15 @@ export interface Classified {
   readonly layers: readonly string[];
 }
 
-const deepestLayer = 8;
-
 /** Says what a string is under the keys given, or undefined when it is not a sealed value. */
 export function createClassifier(keys: readonly NamedKey[]): (text: string) => Classified | undefined {
   const ring = createKeyRing(keys);
-
-  function layersOf(text: string, left: number): { first: Classified | undefined; labels: string[] } {
-    const hit = text.length < sealedCandidateMinLength ? undefined : ring.open(text);
-    if (hit === undefined) return { first: undefined, labels: [] };
-    const { format, marker, plaintext } = hit.opened;
-    const inside =
-      left > 1 && plaintext.length >= sealedCandidateMinLength ? decodeUtf8(plaintext) : undefined;
-    const inner = inside === undefined ? [] : layersOf(inside, left - 1).labels;
-    const labels = [hit.label, ...inner];
-    return { first: { format, marker, layers: labels }, labels };
-  }
-
   return (text) => {
-    const { first } = layersOf(text, deepestLayer);
-    return first ?? describeUnopened(text);
+    const layers = openLayers(ring, text);
+    const [outermost] = layers;
+    if (outermost === undefined) return describeUnopened(text);
+    const { format, marker } = outermost.opened;
+    return { format, marker, layers: layers.map(({ label }) => label) };
   };
 }
 
