@@ -10,11 +10,11 @@ test('every block of a relation is in one range, however long each took, and wha
     fc.property(
       fc.nat(3_000 * 8192),
       fc.infiniteStream(fc.integer({ min: 0, max: 20_000 })),
-      (bytes, took) => {
+      (heapBytes, took) => {
         let clock = 0;
         const now = (): number => (clock += took.next().value as number);
         let next = 0;
-        for (const range of blockRanges({ bytes }, now)) {
+        for (const range of blockRanges({ heapBytes }, now)) {
           const from = Number(first.exec(range)?.[1] ?? 0);
           const end = Number(beyond.exec(range)?.[1] ?? Infinity);
           if (from !== next || end <= from) return false;
@@ -35,7 +35,7 @@ test('ranges double while they are fast, and shrink when they are slow', () => {
     calls += 1;
     return calls % 2 === 1 ? clock : (clock += took[(calls >> 1) - 1] ?? 1);
   };
-  for (const range of blockRanges({ bytes: 10_000 * 8192 }, now)) {
+  for (const range of blockRanges({ heapBytes: 10_000 * 8192 }, now)) {
     sizes.push(Number(beyond.exec(range)?.[1] ?? 0) - Number(first.exec(range)?.[1] ?? 0));
     if (sizes.length === took.length) break;
   }

@@ -49,7 +49,7 @@ export async function improve(
       let found = 0;
       const improveRelation = async (relation: KeyedRelation, since: Horizon | undefined): Promise<void> => {
         const queries = rangesOf(relation, since);
-        for await (const page of pages(client, queries, { size, prologue: reader.next() })) {
+        for await (const page of pages(client, relation, queries, { size, prologue: reader.next() })) {
           signal.throwIfAborted();
           const batch: ImprovedRow[] = [];
           for (const row of page) {

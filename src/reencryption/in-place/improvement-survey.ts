@@ -26,7 +26,7 @@ export function surveyImprovement(
     const searched = catalog.filter(({ skipped, columns }) => skipped === undefined && columns.length > 0);
     for (const relation of await withRows(client, searched)) {
       const names = relation.key ?? [];
-      for await (const page of pages(client, selectCandidates(relation, relation.columns))) {
+      for await (const page of pages(client, relation, selectCandidates(relation, relation.columns))) {
         for (const row of page) {
           const key = names.map(({ name }, at) => ({ name, value: row[at] ?? '' }));
           visitCells(relation, row, (text, column) => {

@@ -17,10 +17,10 @@ const targetMs = 250;
  * @param now in ms, from a clock that does not jump
  */
 export function* blockRanges(
-  { bytes }: Pick<Relation, 'bytes'>,
+  { heapBytes }: Pick<Relation, 'heapBytes'>,
   now: () => number = () => performance.now(),
 ): Generator<string, void> {
-  const blocks = Math.ceil(bytes / blockSize);
+  const blocks = Math.ceil(heapBytes / blockSize);
   let size = firstBlocks;
   let from = 0;
   while (from + size < blocks) {

@@ -35,8 +35,10 @@ export interface Relation {
   readonly columns: readonly Column[];
   readonly skipped: SkippedRole | undefined;
   readonly estimatedRows: number;
-  /** Of a partitioned table, those of its partitions. */
+  /** With the large cells that Postgres keeps outside of the rows (TOAST). Of a partitioned table, those of its partitions. */
   readonly bytes: number;
+  /** Of the blocks with the rows alone. */
+  readonly heapBytes: number;
   /** Whether triggers or rules of somebody's may do something else than what an update says. */
   readonly interferes: boolean;
 }
@@ -47,6 +49,7 @@ interface RelationRow {
   kind: string;
   rows: number;
   bytes: string;
+  heapBytes: string;
   interferes: boolean;
   key: KeyColumn[] | null;
   columns:
@@ -68,10 +71,8 @@ const readRelations = `
   ), unproved as (
     select conrelid as relation, unnest(conkey) as num from pg_constraint where contype = 'n' and not convalidated
   )
-  select (select json_agg(o order by o) from (select c.oid::int8 as o union select relid::int8 from pg_partition_tree(c.oid)) as own) as oids,
-    c.relname as name, c.relkind as kind, c.reltuples as rows,
-    case c.relkind when 'r' then pg_relation_size(c.oid)
-      when 'p' then (select coalesce(sum(pg_relation_size(t.relid)), 0) from pg_partition_tree(c.oid) t) else 0 end as bytes,
+  select own.oids, c.relname as name, c.relkind as kind, c.reltuples as rows,
+    coalesce(own.bytes, 0) as bytes, coalesce(own."heapBytes", 0) as "heapBytes",
     c.relkind <> 'r' or c.relhasrules
       or exists (select 1 from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal) as interferes,
     (select json_agg(json_build_object('num', a.attnum, 'name', a.attname, 'type', format_type(a.atttypid, -1)) order by k.n)
@@ -95,7 +96,10 @@ const readRelations = `
        join pg_type item on item.oid = element.base
      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
        and (item.typcategory = 'S' and item.typname <> 'char' or item.typname in ('json', 'jsonb'))) as columns
-  from pg_class c join pg_namespace s on s.oid = c.relnamespace
+  from pg_class c join pg_namespace s on s.oid = c.relnamespace cross join lateral (
+    select json_agg(o::int8 order by o) as oids, sum(pg_table_size(o)) as bytes, sum(pg_relation_size(o)) as "heapBytes"
+    from (select c.oid as o union select relid from pg_partition_tree(c.oid)) as part
+  ) as own
   where s.nspname = $1 and c.relkind in ('r', 'p', 'f') and not c.relispartition and c.relpersistence <> 't'
   order by c.relname collate "C"`;
 
@@ -107,7 +111,7 @@ export async function readCatalog(
 ): Promise<readonly Relation[]> {
   const { rows } = await client.query<RelationRow>(readRelations, [schema]);
   return rows.map((row) => {
-    const bytes = Number(row.bytes);
+    const heapBytes = Number(row.heapBytes);
     return {
       name: row.name,
       oids: row.oids,
@@ -122,8 +126,9 @@ export async function readCatalog(
       })),
       skipped: row.kind === 'f' ? 'foreign table' : skippedRole(row.name, extraSkipped),
       // -1: never analyzed. 500 bytes is the middle of LiteLLM's rows.
-      estimatedRows: row.rows >= 0 ? Math.round(row.rows) : Math.ceil(bytes / 500),
-      bytes,
+      estimatedRows: row.rows >= 0 ? Math.round(row.rows) : Math.ceil(heapBytes / 500),
+      bytes: Number(row.bytes),
+      heapBytes,
       interferes: row.interferes,
     };
   });

@@ -78,19 +78,23 @@ export interface PageSize {
  */
 export const defaultPage: PageSize = { rows: 250, bytes: 128 * 1024 };
 
+/** What the catalog says of a relation, by which a read begins, may be old. */
+const firstRows = 100;
+
 /**
- * Reads a query page by page through a server-side cursor, or several, one after the other; the next page is under way
- * while the caller works on this one. Must run within a transaction, which closes the last cursor: to do it here would
- * cost each table a round trip. `prologue` is sent in the same round trip, before the first cursor is declared.
+ * Reads a query of a relation page by page through a server-side cursor, or several, one after the other; the next page is
+ * under way while the caller works on this one. Must run within a transaction, which closes the last cursor: to do it here
+ * would cost each table a round trip. `prologue` is sent in the same round trip, before the first cursor is declared.
  */
 export async function* pages(
   client: pg.ClientBase,
+  relation: Pick<Relation, 'bytes' | 'estimatedRows'>,
   query: string | Iterable<string>,
   { size = defaultPage, prologue = '' }: { size?: PageSize; prologue?: string } = {},
 ): AsyncGenerator<readonly Row[]> {
   const name = `scan_${(cursors += 1)}`;
   const queries = (typeof query === 'string' ? [query] : query)[Symbol.iterator]();
-  let asked = Math.min(size.rows, 100);
+  let asked = Math.min(fitting(size, relation.estimatedRows, relation.bytes), firstRows);
   const fetch = (): string => `fetch ${asked} from ${name}`;
   const nextCursor = (): string | undefined => {
     const next = queries.next();
@@ -128,6 +132,10 @@ async function fetchRows(client: pg.ClientBase, text: string): Promise<Row[]> {
 function nextSize(rows: readonly Row[], size: PageSize): number {
   let bytes = 0;
   for (const row of rows) for (const cell of row) bytes += cell?.length ?? 0;
-  const fitting = Math.floor((size.bytes * rows.length) / Math.max(bytes, 1));
-  return Math.max(1, Math.min(size.rows, fitting));
+  return fitting(size, rows.length, bytes);
+}
+
+/** Rows of which that many have so many bytes. */
+function fitting(size: PageSize, rows: number, bytes: number): number {
+  return Math.max(1, Math.min(size.rows, Math.floor((size.bytes * rows) / Math.max(bytes, 1))));
 }

@@ -39,7 +39,7 @@ export async function refreshChanged(
   const touched = new Set(relation.touched);
   let rows = 0;
   let resealed = 0;
-  for await (const page of pages(client, selectChanged(relation, direction), { prologue })) {
+  for await (const page of pages(client, relation, selectChanged(relation, direction), { prologue })) {
     const batch: StagedRow[] = [];
     for (const row of page) {
       const known = stagedStrings(relation, row);

@@ -42,7 +42,7 @@ export async function lookAtUnfinished(
   const stageRelation = async (reader: RelationReader, relation: StagedRelation): Promise<void> => {
     let last: Promise<void> | undefined;
     const queries = notYetStaged(relation);
-    for await (const page of pages(reader.client, queries, { size, prologue: reader.next() })) {
+    for await (const page of pages(reader.client, relation, queries, { size, prologue: reader.next() })) {
       const batch: StagedRow[] = [];
       for (const [at, row] of page.entries()) {
         if (at % rowsBetweenTurns === 0) await setImmediate();

@@ -14,7 +14,7 @@ export async function refuseKeyless(
 ): Promise<void> {
   const holding: string[] = [];
   for (const relation of keyless) {
-    for await (const page of pages(client, selectCandidates(relation, relation.columns), {
+    for await (const page of pages(client, relation, selectCandidates(relation, relation.columns), {
       prologue: prologue(),
     })) {
       if (!page.some((row) => replaceCells(relation, row, reseal) !== undefined)) continue;

@@ -25,7 +25,7 @@ export async function countSealed(
   ]);
   const count = { underExpected: 0, underOthers: 0, unreadable: 0 };
   for (const relation of await withRows(client, relations)) {
-    for await (const page of pages(client, selectCandidates(relation, relation.columns))) {
+    for await (const page of pages(client, relation, selectCandidates(relation, relation.columns))) {
       for (const row of page) {
         visitCells(relation, row, (text) => {
           const found = classify(text);

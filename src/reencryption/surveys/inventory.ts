@@ -35,7 +35,7 @@ export function inventory(
 
     const searched = catalog.filter(({ skipped }) => skipped === undefined);
     for (const relation of await withRows(client, searched)) {
-      for await (const page of pages(client, selectAll(relation))) {
+      for await (const page of pages(client, relation, selectAll(relation))) {
         for (const row of page) {
           const names = relation.key ?? [];
           const carried = classifyRow(relation, row, classify, (line) => {
@@ -140,9 +140,10 @@ async function countClientIds(
   lines: Map<string, InventoryLine>,
 ): Promise<void> {
   const column = relation.columns.find(({ name }) => name === 'request_id');
-  if (column === undefined || relation.skipped === 'foreign table' || relation.bytes > cheapLogBytes) return;
+  if (column === undefined || relation.skipped === 'foreign table' || relation.heapBytes > cheapLogBytes)
+    return;
   const ids = `select ${textOf(column.name)} from ${relation.from} as a where ${textOf(column.name)} like 'resp\\_%'`;
-  for await (const page of pages(client, ids)) {
+  for await (const page of pages(client, relation, ids)) {
     for (const row of page)
       classifyRow({ ...relation, key: undefined, columns: [column] }, row, classify, (line) =>
         countLine(lines, line),
