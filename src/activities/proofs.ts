@@ -132,9 +132,10 @@ export async function proveValues(
 ): Promise<{ values: number; unreadable: number }> {
   const count = await database.count(to, known, progress, signal);
   if (count.underOthers > 0 || (swapped > 0 && count.underExpected === 0)) {
+    const places = count.underOthers > 0 ? ` (in ${count.othersIn.join(', ')})` : '';
     throw new RotationError(
       failureTypes.countMismatch,
-      `${database.description}: found ${count.underExpected} values under the key in force and ${count.underOthers} under a previous one; expected all of them under the key in force; look for another LiteLLM on the same database`,
+      `${database.description}: found ${count.underExpected} values under the key in force and ${count.underOthers} under a previous one${places}; expected all of them under the key in force; look for a program or an open page that has saved what it had read before the cutover, or for another LiteLLM on the same database`,
     );
   }
   return { values: count.underExpected, unreadable: count.unreadable };

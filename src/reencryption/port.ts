@@ -88,6 +88,8 @@ export interface SealCount {
   readonly underExpected: number;
   /** Values that open with any of the other keys given. */
   readonly underOthers: number;
+  /** Where those are: `table.column`. */
+  readonly othersIn: readonly string[];
   /** Values that look sealed and open with none. */
   readonly unreadable: number;
 }

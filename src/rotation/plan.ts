@@ -142,6 +142,13 @@ function consequences({ rotationCase, target, database }: PlanParts): Finding[] 
         `Responses API ids${ids > 0 ? ` (${ids} in the request log)` : ''}, MCP gateway client ids and refresh tokens, and realtime client secrets end with the current key`,
         'tell those clients to start anew',
       ),
+      // Source: LiteLLM 1.108.7, `_encrypt_if_plaintext` in proxy/common_utils/callback_utils.py; GET /team/info and
+      // /key/info answer with the metadata as it is stored.
+      note(
+        'ciphertext-held-by-clients',
+        'pages and programs that have read a team or a key hold its callback secrets as ciphertext under the current key; saved after the cutover, it overwrites what was carried over, and nothing opens it',
+        'reload open pages of the UI after the rotation; let programs read again before they update a team or a key',
+      ),
     );
   }
   return findings;

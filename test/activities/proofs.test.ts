@@ -1,10 +1,12 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { expect, onTestFinished, test } from 'vitest';
-import { proveKeys } from '../../src/activities/proofs.ts';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { proveKeys, proveValues } from '../../src/activities/proofs.ts';
 import { createProxy } from '../../src/litellm/proxy.ts';
 import { failureTypes } from '../../src/rotation/failure.ts';
 import { Secret } from '../../src/rotation/secret.ts';
+import { useTestDatabase } from '../reencryption/database-hooks.ts';
+import { begin, masterKey, never, silent, transition } from '../reencryption/database.ts';
 
 const [previous, pending] = ['sk-previous', 'sk-pending'];
 const keys = {
@@ -49,5 +51,28 @@ test.for([
   await expect(prove(statuses as Parameters<typeof prove>[0])).rejects.toMatchObject({
     type: failureTypes.proxyFailed,
     message: expect.stringMatching(/answered (503|302) to .* expected 200 or 401/) as string,
+  });
+});
+
+describe('a value under a previous key', () => {
+  const lab = useTestDatabase();
+
+  test('that a client had read before the cutover, and saves after it, is named by its table and column', async () => {
+    const database = lab.rotationDatabase();
+    const fence = await begin(database);
+    await database.stage(transition, fence, silent, never);
+    const { read } = await lab.run(
+      `select metadata::text as read from "LiteLLM_VerificationToken" where key_alias = 'key-3'`,
+    );
+    const { values } = await database.swap(transition, masterKey, fence, silent);
+    await expect(proveValues(database, transition, values, silent, never)).resolves.toMatchObject({ values });
+
+    await lab.run(`update "LiteLLM_VerificationToken" set metadata = $1 where key_alias = 'key-3'`, [read]);
+    await expect(proveValues(database, transition, values, silent, never)).rejects.toMatchObject({
+      type: failureTypes.countMismatch,
+      message: expect.stringContaining(
+        'and 1 under a previous one (in LiteLLM_VerificationToken.metadata); expected',
+      ) as string,
+    });
   });
 });

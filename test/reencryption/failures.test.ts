@@ -407,6 +407,7 @@ describe('a trigger that alters what is written', () => {
     const before = await plaintexts(lab.client, known);
     await expect(database.swap(transition, masterKey, fence, silent)).rejects.toMatchObject({
       type: 'CountMismatch',
+      message: expect.stringContaining('(in LiteLLM_Config.param_value)') as string,
       facts: { underOthers: 1 },
     });
     expect(await plaintexts(lab.client, known)).toEqual(before);

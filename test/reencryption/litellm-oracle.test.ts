@@ -83,6 +83,7 @@ test('every value that LiteLLM stored is found, and ours leaves none behind', as
   expect(await database.count(to, [from], silent, never)).toEqual({
     underExpected: inventory.values,
     underOthers: 0,
+    othersIn: [],
     unreadable: 0,
   });
 });

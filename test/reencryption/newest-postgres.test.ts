@@ -39,6 +39,7 @@ describe('a rotation on Postgres 18', () => {
     expect(await database.count(pending, known, silent, never)).toEqual({
       underExpected: 143,
       underOthers: 0,
+      othersIn: [],
       unreadable: 1,
     });
     await database.restore(transition, masterKey, fence, silent);

@@ -57,6 +57,7 @@ describe('a rotation', () => {
     expect(await database.count(pending, known, silent, never)).toEqual({
       underExpected: 143,
       underOthers: 0,
+      othersIn: [],
       unreadable: 1,
     });
     expect(await database.observe('r-1')).toEqual({ side: 'pending', staged: 57 });

@@ -138,11 +138,15 @@ describe('the plan', () => {
     expect(codes(planOf([line(1, 'salt key')]), 'note')).toEqual([
       'callers-of-the-master-key',
       'ids-held-by-clients',
+      'ciphertext-held-by-clients',
     ]);
     expect(codes(planOf([line(1, 'salt key')], { keys: ['master'] }), 'note')).toEqual([
       'callers-of-the-master-key',
     ]);
-    expect(codes(planOf([line(1, 'salt key')], { keys: ['salt'] }), 'note')).toEqual(['ids-held-by-clients']);
+    expect(codes(planOf([line(1, 'salt key')], { keys: ['salt'] }), 'note')).toEqual([
+      'ids-held-by-clients',
+      'ciphertext-held-by-clients',
+    ]);
   });
 
   test('expects a longer outage the more values are swapped', () => {

@@ -22,11 +22,12 @@ export async function closingSearch(
   }: { reached: NamedKey; leaving: readonly NamedKey[]; values: number; expected?: number },
 ): Promise<void> {
   if (!isSmall(relations, values)) return;
-  const { underExpected, underOthers } = await countSealed(client, relations, reached, leaving);
+  const { underExpected, underOthers, othersIn } = await countSealed(client, relations, reached, leaving);
   if (underOthers === 0 && underExpected >= expected) return;
+  const places = underOthers > 0 ? ` (in ${othersIn.join(', ')})` : '';
   throw new RotationError(
     failureTypes.countMismatch,
-    `before the commit, ${underExpected} values open with the ${reached.label} and ${underOthers} with a key that is to be left; expected at least ${expected} and 0; nothing was changed; look for triggers that write sealed values, or report this as a bug`,
+    `before the commit, ${underExpected} values open with the ${reached.label} and ${underOthers} with a key that is to be left${places}; expected at least ${expected} and 0; nothing was changed; look for triggers that write sealed values, or report this as a bug`,
     { facts: { underExpected, underOthers, expected } },
   );
 }

@@ -24,21 +24,25 @@ export async function countSealed(
     ...others.filter(({ key }) => !key.equals(expected.key)).map(({ key }) => ({ label: 'other', key })),
   ]);
   const count = { underExpected: 0, underOthers: 0, unreadable: 0 };
+  const othersIn = new Set<string>();
   for (const relation of await withRows(client, relations)) {
     for await (const page of pages(client, relation, selectCandidates(relation, relation.columns))) {
       for (const row of page) {
-        visitCells(relation, row, (text) => {
+        visitCells(relation, row, (text, { name }) => {
           const found = classify(text);
           if (found === undefined || found.marker === 'resp_') return;
           if (found.layers.length === 0) count.unreadable += 1;
           else if (found.layers.every((label) => label === 'expected')) count.underExpected += 1;
-          else count.underOthers += 1;
+          else {
+            count.underOthers += 1;
+            othersIn.add(`${relation.name}.${name}`);
+          }
         });
       }
       progress?.({ done: count.underExpected + count.underOthers, note: relation.name });
     }
   }
-  return count;
+  return { ...count, othersIn: [...othersIn] };
 }
 
 /** Counts in one snapshot of the whole database. Reads only. */
