@@ -10,6 +10,7 @@ import { type Postgres, startPostgres, withClient } from '../../lab/postgres.ts'
 import { createRotationDatabase } from '../../src/reencryption/rotation-database.ts';
 import { Secret } from '../../src/rotation/secret.ts';
 import { runSqlFile } from '../psql.ts';
+import { cannotDump } from '../rehearsal/dump-programs.ts';
 import { root } from './project.ts';
 
 // `\getenv` is there from psql 15 on.
@@ -18,6 +19,8 @@ const major = Number(
 );
 const why = onPath('psql') === undefined ? 'psql is not installed' : 'psql is older than 15';
 const server = await majorOfPostgres();
+const noDump = await cannotDump();
+if (noDump !== undefined) console.log(`pg_dump is not run as LiteLLM's own role: ${noDump}`);
 if (major < 15) console.log(`packaging/database-role.sql is not run: ${why}`);
 
 const tables = `
@@ -125,6 +128,26 @@ describe.skipIf(major < 15)('packaging/database-role.sql', () => {
       await database.close();
     }
   });
+
+  test.skipIf(noDump !== undefined || server < 14)(
+    'leaves the dumps of others as the runbook says: all of it by who may read it, else without the journal',
+    async () => {
+      const database = createRotationDatabase({ connectionString: new Secret(workerUrl()) });
+      await database.prepareJournal();
+      await database.close();
+      await postgres.createUser('dumper');
+      await withClient(postgres.url('litellm'), (admin) =>
+        admin.query('grant pg_read_all_data to dumper; grant connect on database litellm to dumper'),
+      );
+      const dump = async (role: string, ...flags: string[]): Promise<string> =>
+        (await execa('pg_dump', [...flags, `--dbname=${postgres.url('litellm', role)}`])).stdout;
+      await expect(dump('litellm')).rejects.toThrow('permission denied for');
+      const own = await dump('litellm', '--exclude-schema=litellm_rotate');
+      expect(own).toContain('COPY public."LiteLLM_CredentialsTable"');
+      expect(own).not.toContain('litellm_rotate.');
+      expect(await dump('dumper')).toContain('COPY litellm_rotate.');
+    },
+  );
 
   test('adds what is missing when it runs again, and sets the password', async () => {
     await withClient(postgres.url('litellm'), async (admin) => {

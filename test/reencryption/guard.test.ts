@@ -55,6 +55,15 @@ describe('the guard', () => {
     expect(stderr).toContain('one was taken back by hand');
   });
 
+  test('lets LiteLLM start after its journal was dropped, as for a dump of before, and the next plan makes one', async () => {
+    const { database } = await swapped();
+    expect((await guard(salt(previous))).exitCode).toBe(1);
+    await lab.client.query('drop schema litellm_rotate cascade');
+    expect((await guard(salt(previous))).exitCode).toBe(0);
+    await begin(database, 'r-2');
+    expect((await guard(salt(previous))).exitCode).toBe(0);
+  });
+
   test("names the role that is not taken for LiteLLM's, and how it is, as its key is held against nothing", async () => {
     await begin(lab.rotationDatabase());
     const { exitCode, stderr } = await guard(salt(previous));
