@@ -120,7 +120,8 @@ async function dropStaged(client: pg.ClientBase, fence: Fence, side: 'previous' 
   }
   // A truncate leaves nothing of the before-images in the files, and no dead rows; a delete does until a vacuum.
   const shared = (await client.query(othersStaged, [fence.rotation])).rowCount !== 0;
-  await client.query(shared ? dropRows : `truncate ${journalSchema}.staged, ${journalSchema}.token_image`);
+  if (shared) await client.query(dropRows, [fence.rotation]);
+  else await client.query(`truncate ${journalSchema}.staged, ${journalSchema}.token_image`);
   await client.query(dropImages, [fence.rotation]);
   await client.query(dropRelations, [fence.rotation]);
   await client.query(markDropped, [fence.rotation]);
