@@ -54,7 +54,9 @@ const versions: readonly string[] = [
     alter column before set statistics 0, alter column after set statistics 0,
     alter column relation_id set statistics 10, alter column key set statistics 10,
     alter column sealed set statistics 10;
+  -- Every table of the journal has a primary key: else a publication FOR ALL TABLES would have Postgres refuse deletes.
   create table litellm_rotate.token_image (
+    id integer generated always as identity primary key,
     rotation text not null references litellm_rotate.rotation,
     columns text[] not null, before text[] not null, after text[] not null
   );

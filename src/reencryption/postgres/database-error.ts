@@ -28,6 +28,7 @@ const conditions: Readonly<Record<string, string>> = {
   '53200': 'out_of_memory',
   '53300': 'too_many_connections',
   '54000': 'program_limit_exceeded',
+  '55000': 'object_not_in_prerequisite_state',
   '55006': 'object_in_use',
   '55P03': 'lock_not_available',
   '57014': 'query_canceled',
@@ -46,6 +47,8 @@ const advice: Readonly<Record<string, string>> = {
   '42P05': ownAddress,
   '53100': 'make room on the disk of Postgres, then try again',
   '53300': 'raise max_connections or end idle sessions, then try again',
+  '55000':
+    'give each table of a publication that publishes updates a primary key or a replica identity, then try again',
   '55P03': 'end the session that holds the lock, or raise the lock timeout, then try again',
   '57014': 'raise the statement timeout, or look for what slows the database down',
 };

@@ -9,6 +9,7 @@ import type { Connections } from '../postgres/connection.ts';
 import { pages, selectCandidates, withRows, type Row } from '../postgres/scan.ts';
 import { visitCells } from '../postgres/row-cells.ts';
 import { createClassifier, type Classified } from '../values/classify.ts';
+import { judgeReplicaIdentity } from './replica-identity.ts';
 import { findTokenRow } from './token-row.ts';
 
 /** A request log up to this size is searched for ids that clients hold; a larger one would hold preflight up. */
@@ -57,7 +58,9 @@ export function inventory(
     for (const relation of skipped) await countClientIds(client, relation, classify, lines);
 
     const sorted = [...lines.values()].sort((a, b) => order(a).localeCompare(order(b), 'en'));
-    const columns = new Set(sorted.filter(isCarriedOver).map(({ table, column }) => `${table}.${column}`));
+    const carriedOver = sorted.filter(isCarriedOver);
+    const tables = [...new Set(carriedOver.map(({ table }) => table))];
+    const columns = new Set(carriedOver.map(({ table, column }) => `${table}.${column}`));
     return {
       lines: sorted,
       values,
@@ -70,7 +73,10 @@ export function inventory(
         rows: estimatedRows,
       })),
       tokenRow: await findTokenRow(client, connections.schema, masterKey),
-      findings: keyless.map(withoutKey),
+      findings: [
+        ...keyless.map(withoutKey),
+        ...(await judgeReplicaIdentity(client, connections.schema, tables)),
+      ],
     };
   });
 }
