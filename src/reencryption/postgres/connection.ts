@@ -2,7 +2,7 @@ import { Pool, type ClientBase, type PoolClient } from 'pg';
 import type { Secret } from '../../rotation/secret.ts';
 import { connectionError } from './connection-error.ts';
 import { readTarget } from './connection-target.ts';
-import { databaseError } from './database-error.ts';
+import { databaseError, isLostConnection } from './database-error.ts';
 import { sessionSettings } from './session-settings.ts';
 
 /** How our sessions call themselves in pg_stat_activity. */
@@ -18,6 +18,16 @@ export interface ConnectionOptions {
   /** How long a statement may run, in ms. @default 600_000 */
   readonly statementTimeoutMs?: number;
 }
+
+/**
+ * How long an answer is waited for, in ms. Postgres itself ends a statement before that, so there is no Postgres left to
+ * answer, or something in between keeps the connection open without it. Twice the statement timeout: a text may hold two
+ * long statements, or wait for the one before it.
+ */
+const answerTimeoutMs = (statementTimeoutMs: number): number =>
+  Math.min(2 * statementTimeoutMs + 5_000, longestTimerMs);
+
+const longestTimerMs = 2 ** 31 - 1;
 
 /** Sessions with timeouts, whose errors are `RotationError`s that name what was being done. */
 export interface Connections {
@@ -65,6 +75,9 @@ export function openConnections(options: ConnectionOptions): Connections {
     idleTimeoutMillis: 10_000,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,
+    // Then ten probes a second apart (libuv): else the kernel's two hours, with LiteLLM stopped.
+    keepAliveInitialDelayMillis: 10_000,
+    query_timeout: answerTimeoutMs(statementTimeoutMs),
     onConnect: async (client: ClientBase) => {
       await client.query(settings);
     },
@@ -147,7 +160,8 @@ export async function inTransaction<T>(
     await client.query('commit');
     return result;
   } catch (error) {
-    await client.query('rollback').catch(() => undefined);
+    // Where no answer came, it would wait as long behind the statement; the session is ended instead.
+    if (!isLostConnection(error)) await client.query('rollback').catch(() => undefined);
     throw error;
   }
 }
