@@ -7,8 +7,16 @@ begin;
 select rotation, workflow_id, since from litellm_rotate.lease for update;
 update litellm_rotate.rotation set dropped_at = now()
 where rotation = (select rotation from litellm_rotate.lease);
--- A truncate leaves nothing of them in the files of the database; a delete would, until a vacuum.
-truncate litellm_rotate.staged, litellm_rotate.token_image;
+-- A truncate leaves nothing of them in the files of the database; a delete does, until a vacuum. A backup that runs leaves
+-- only the delete.
+do $$
+begin
+  set local lock_timeout = '2s';
+  truncate litellm_rotate.staged, litellm_rotate.token_image;
+exception when lock_not_available then
+  delete from litellm_rotate.staged;
+  delete from litellm_rotate.token_image;
+end $$;
 delete from litellm_rotate.staged_relation;
 update litellm_rotate.lease
 set rotation = null, target = null, workflow_id = null, run_id = null, since = null, token = token + 1;

@@ -1,10 +1,10 @@
 import type pg from 'pg';
-import { failureTypes, RotationError } from '../rotation/failure.ts';
 import type { Fence } from '../rotation/fence.ts';
 import { restore } from './cutover/restore.ts';
 import { swap } from './cutover/swap.ts';
 import { improve } from './in-place/improve.ts';
 import { surveyImprovement } from './in-place/improvement-survey.ts';
+import { dropStaged } from './journal/drop.ts';
 import { openGuard, opensGuard } from './journal/guard.ts';
 import { hasJournal, journalSchema, prepareJournal, readFingerprintKey } from './journal/journal.ts';
 import { readLastOutage } from './journal/last-outage.ts';
@@ -101,28 +101,3 @@ const recordDocument = {
   plan: `update ${journalSchema}.rotation set plan = $2 where rotation = $1`,
   evidence: `update ${journalSchema}.rotation set evidence = $2 where rotation = $1`,
 } as const;
-
-const othersStaged = `select 1 from ${journalSchema}.staged_relation where rotation <> $1 and rows > 0 limit 1`;
-const dropRows = `delete from ${journalSchema}.staged using ${journalSchema}.staged_relation as r where relation_id = r.id and r.rotation = $1`;
-const dropRelations = `delete from ${journalSchema}.staged_relation where rotation = $1`;
-const markDropped = `update ${journalSchema}.rotation set dropped_at = now() where rotation = $1`;
-const dropImages = `delete from ${journalSchema}.token_image where rotation = $1`;
-
-async function dropStaged(client: pg.ClientBase, fence: Fence, side: 'previous' | 'pending'): Promise<void> {
-  await holdLease(client, fence);
-  const found = await readSide(client, fence.rotation);
-  if (found.side !== side) {
-    throw new RotationError(
-      failureTypes.changedElsewhere,
-      `the database is on the ${found.side} side of rotation ${fence.rotation}, expected the ${side} side; its staged values are kept, because the way back needs them`,
-      { facts: { found: found.side, expected: side } },
-    );
-  }
-  // A truncate leaves nothing of the before-images in the files, and no dead rows; a delete does until a vacuum.
-  const shared = (await client.query(othersStaged, [fence.rotation])).rowCount !== 0;
-  if (shared) await client.query(dropRows, [fence.rotation]);
-  else await client.query(`truncate ${journalSchema}.staged, ${journalSchema}.token_image`);
-  await client.query(dropImages, [fence.rotation]);
-  await client.query(dropRelations, [fence.rotation]);
-  await client.query(markDropped, [fence.rotation]);
-}
