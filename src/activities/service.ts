@@ -59,11 +59,12 @@ export function createServiceActivities(ports: Ports) {
       });
     },
 
-    /** Starts the service once. */
+    /** Starts the service once, on keys that the database is under. */
     async startService(job: Job): Promise<{ instance: string | null; detail: string }> {
       const target = ports.target(job.target);
       return withHeartbeat(async (signal) => {
         const fence = await takeFence(target.database, job.rotation);
+        await refuseOtherSide(target, job);
         const state = await withLogOnFailure(ports, target, job, () => target.service.start(fence, signal));
         return { instance: state.instance ?? null, detail: state.detail };
       });
@@ -115,6 +116,16 @@ async function stop(target: Target, job: Job, signal: AbortSignal): Promise<{ de
   await Promise.all(target.proxies.map((proxy) => proxy.locate()));
   const state = await target.service.stop(await takeFence(target.database, job.rotation), signal);
   return { detail: state.detail };
+}
+
+/** A standby that took over without the last transactions is on the other side: LiteLLM would store under a key that goes. */
+async function refuseOtherSide({ database, store }: Target, { rotation }: Job): Promise<void> {
+  const [{ side }, files] = await Promise.all([database.observe(rotation), store.observe(rotation)]);
+  if (files.side !== (side === 'pending' ? 'previous' : 'pending')) return;
+  throw new RotationError(
+    failureTypes.changedElsewhere,
+    `${database.description}: found it under the ${side} key of rotation ${rotation}, and the key files with the ${files.side} one; expected both on one side; LiteLLM was not started; look whether another server took over from this database without its last transactions`,
+  );
 }
 
 async function waitUntilReady(

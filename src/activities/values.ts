@@ -34,16 +34,17 @@ export function createValueActivities(ports: Ports) {
       });
     },
 
-    async restoreValues(job: Job): Promise<RestoreReport> {
+    /** `promoted`: the key files were on the pending keys, so LiteLLM may have stored under them, whatever the marker says. */
+    async restoreValues({ promoted = false, ...job }: Job & { promoted?: boolean }): Promise<RestoreReport> {
       const target = ports.target(job.target);
       return withHeartbeat(async (_signal, progress) => {
         // Before the look: an attempt that is frozen in the middle of its swap could commit it afterwards.
         const fence = await takeFence(target.database, job.rotation);
-        if ((await target.database.observe(job.rotation)).side === 'previous')
+        if (!promoted && (await target.database.observe(job.rotation)).side === 'previous')
           return { rows: 0, resealedValues: 0 };
         const generations = await generationsOf(target, job);
         const master = { from: generations.previous.master, to: generations.pending.master };
-        return target.database.restore(transitionOf(target, generations), master, fence, progress);
+        return target.database.restore(transitionOf(target, generations), master, fence, progress, promoted);
       });
     },
 

@@ -192,12 +192,16 @@ export interface RotationDatabase {
     fence: Fence,
     progress: ReportProgress,
   ): Promise<SwapReport>;
-  /** One transaction back to the previous key; each row untouched since the swap byte for byte. */
+  /**
+   * One transaction back to the previous key; each row untouched since the swap byte for byte. `search`: also where the
+   * marker says that nothing was swapped, every value under the pending key is looked for and sealed with the previous one.
+   */
   restore(
     transition: Transition,
     masterKey: { readonly from: Secret; readonly to: Secret },
     fence: Fence,
     progress: ReportProgress,
+    search?: boolean,
   ): Promise<RestoreReport>;
   observe(rotation: string): Promise<DatabaseObservation>;
   /** Whether the key is the one that seals the stored values since the last swap or restore; undefined before the first one. */

@@ -69,8 +69,8 @@ export function createRotationDatabase(options: RotationDatabaseOptions): Rotati
       stage(connections, transition, fence, progress, signal, options),
     swap: (transition, masterKey, fence, progress) =>
       swap(connections, transition, masterKey, fence, progress, options),
-    restore: (transition, _masterKey, fence, progress) =>
-      restore(connections, transition, fence, progress, options),
+    restore: (transition, _masterKey, fence, progress, search) =>
+      restore(connections, transition, fence, progress, { ...options, search }),
     observe: (rotation) =>
       connections.session('reading the marker', async (client) =>
         (await hasJournal(client)) ? readSide(client, rotation) : { side: 'previous', staged: 0 },

@@ -21,6 +21,7 @@ export function createCompensations(job: Job, progress: Progress, before: () => 
       );
     },
   });
+  let promoted = false;
   return {
     lease: step('lease', 'Release the lease', async (summary) => {
       // Never a reason to wait for a person: the next rotation takes over the lease of a workflow that has ended.
@@ -69,10 +70,13 @@ export function createCompensations(job: Job, progress: Progress, before: () => 
         : `${ready}; it serves ${models} models, before the rotation ${seen.models}: stored or deleted meanwhile, or config.yaml was edited before`;
     }),
     swap: step('swap', 'Restore the stored values', async (summary) => {
-      const { rows, resealedValues } = await undo.restoreValues.executeWithOptions({ summary }, [job]);
+      const { rows, resealedValues } = await undo.restoreValues.executeWithOptions({ summary }, [
+        { ...job, promoted },
+      ]);
       return `${rows} rows byte for byte${resealedValues > 0 ? `, ${resealedValues} newer values under the previous key` : ''}`;
     }),
     secrets: step('secrets', 'Restore the secret files', async (summary) => {
+      promoted = true;
       const { written } = await undo.restoreSecrets.executeWithOptions({ summary }, [job]);
       return `${written} ${written === 1 ? 'file' : 'files'} byte for byte`;
     }),

@@ -311,6 +311,29 @@ describe.concurrent('back', () => {
     expect(failure.stack ?? '').not.toContain('node_modules');
   });
 
+  test.for([
+    ['swapValues', false],
+    ['writeSecrets', true],
+    ['verifyDatabase', true],
+  ] as const)(
+    'from %s, values that LiteLLM stored under the pending keys are looked for: %s, by whether it can have had them',
+    async ([name, expected]) => {
+      const told: unknown[] = [];
+      const { activities, deployment } = createFakeActivities((_, originals) => ({
+        [name]: fail('it failed'),
+        restoreValues: (job) => {
+          told.push(job.promoted);
+          return originals.restoreValues(job);
+        },
+      }));
+      await harness.withWorker(activities, async (taskQueue) =>
+        failureOf((await start(taskQueue, { target: 'prod' })).result()),
+      );
+      expect(told).toEqual([expected]);
+      expect(deployment).toMatchObject(untouched);
+    },
+  );
+
   test('refuses blocking findings before anything is touched, and names all of them', async () => {
     const blocking = { severity: 'blocking', where: 'file:1', found: 'a', expected: 'b', next: 'c' } as const;
     const { activities, deployment } = createFakeActivities(() => ({

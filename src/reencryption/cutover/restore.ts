@@ -15,20 +15,21 @@ import { restoreTokenRow } from './master-token.ts';
 /**
  * Back to the previous key in one transaction. Each cell that is as the swap left it becomes what it was, byte for
  * byte; in a cell that changed since, so do its values that did not, and the rest is sealed with the previous key. Rows
- * that were deleted since stay deleted. Not swapped, or restored already: does nothing.
+ * that were deleted since stay deleted. Not swapped, or restored already: does nothing, unless it is to `search`. A standby
+ * that took over without the swap is under the previous key, and LiteLLM, on the pending one, has stored in it.
  */
 export function restore(
   connections: Connections,
   transition: Transition,
   fence: Fence,
   progress: ReportProgress,
-  options: StageOptions = {},
+  options: StageOptions & { readonly search?: boolean | undefined } = {},
 ): Promise<RestoreReport> {
   return connections.transaction('restoring the values', 'write', async (client) => {
     await holdLease(client, fence);
     const marker = await readMarker(client, fence.rotation);
-    if (marker.side === 'previous') return { rows: 0, resealedValues: 0 };
-    if (marker.dropped) throw noWayBack(fence.rotation);
+    if (marker.side === 'previous' && options.search !== true) return { rows: 0, resealedValues: 0 };
+    if (marker.side === 'pending' && marker.dropped) throw noWayBack(fence.rotation);
 
     const from = transition.from ?? transition.known[0] ?? transition.to;
     // Where the sealing key is not rotated, values written since are as the previous generation reads them.
