@@ -1,30 +1,9 @@
 import { join } from 'node:path';
 import type { Finding } from '../rotation/finding.ts';
+import { environmentFindings } from './compose-environment-findings.ts';
 import { envFileFindings } from './env-file-findings.ts';
+import type { ComposeContext } from './compose-context.ts';
 import type { ComposeDefinition, ComposeService } from './compose-definition.ts';
-
-/** What preflight needs to know besides the definition. */
-export interface ComposeContext {
-  readonly service: string;
-  readonly projectDirectory: string;
-  /** `docker compose -f ...`: for the commands in `next`. */
-  readonly compose: string;
-  /** The files that the rotation writes, in the order in which they must be read; resolved. */
-  readonly envFiles: readonly string[];
-  readonly realPath: (path: string) => string;
-  /** The names of the variables that hold the keys. */
-  readonly variables: readonly string[];
-  /** The name of a variable that the rotation adds beside the master key. */
-  readonly added: string | undefined;
-  /** Names of the variables that our configuration gives to compose. */
-  readonly given: readonly string[];
-  /** Of the container that runs, if one does. */
-  readonly running: { readonly image: string } | undefined;
-  /** Whether a plain `up` would replace that container. */
-  readonly wouldRecreate: boolean;
-  /** The digest that the definition's image name stands for now; undefined when the image is not there. */
-  readonly image: string | undefined;
-}
 
 /** What stands in the way of a rotation through this compose service. */
 export function composeFindings(definition: ComposeDefinition, context: ComposeContext): Finding[] {
@@ -68,7 +47,6 @@ export function composeFindings(definition: ComposeDefinition, context: ComposeC
   return [
     ...filesFindings(definition.service, context),
     ...environmentFindings(definition.service, context),
-    ...addedFindings(definition.service, context),
     ...recreateFindings(definition.service, context),
   ];
 }
@@ -88,74 +66,6 @@ function filesFindings(service: ComposeService, context: ComposeContext): Findin
     add: (path) => `add ${path} under env_file: of ${context.service} in the compose file`,
     require: 'take `required: false` away in the compose file',
   });
-}
-
-function environmentFindings(
-  { environment, unsetVariables }: ComposeService,
-  context: ComposeContext,
-): Finding[] {
-  const { service: name, envFiles, realPath, projectDirectory, variables } = context;
-  const hasDotenv = envFiles.map(realPath).includes(realPath(join(projectDirectory, '.env')));
-  const findings = variables.flatMap((variable): Finding[] => {
-    const origin = environment.get(variable);
-    if (origin === undefined || (origin === 'interpolated' && hasDotenv)) return [];
-    return [
-      {
-        severity: 'blocking',
-        code: 'key-in-compose-file',
-        where: name,
-        found: `environment: with ${variable}${origin === 'literal' ? '' : ' from a ${...}'}, which beats every env_file`,
-        expected: 'the key in a file that the rotation writes',
-        next:
-          origin === 'literal'
-            ? `take ${variable} out of environment: and put it in a file under env_file:`
-            : `take ${variable} out of environment:, or list ${join(projectDirectory, '.env')} in the files of this target, with reader: docker-compose`,
-      },
-    ];
-  });
-  for (const variable of variables.filter((key) => context.given.includes(key))) {
-    findings.push({
-      severity: 'blocking',
-      code: 'key-in-configuration',
-      where: name,
-      found: `${variable} in the environment of this service in the configuration, where it beats .env`,
-      expected: 'the key in the secret store only',
-      next: `take ${variable} out of the configuration`,
-    });
-  }
-  if (unsetVariables.length > 0) {
-    findings.push({
-      severity: 'blocking',
-      code: 'compose-variable-unset',
-      where: name,
-      found: `no value for ${unsetVariables.join(', ')}, which would be empty in the new container`,
-      expected: 'the values that the running container was made with',
-      next: `define them in ${join(projectDirectory, '.env')}, or in the environment of this service in the configuration`,
-    });
-  }
-  return findings;
-}
-
-/** Through `${...}`, a .env file hands over the variables that are named in the compose file, and no other. */
-function addedFindings({ environment, envFiles }: ComposeService, context: ComposeContext): Finding[] {
-  const { service: name, added, realPath, projectDirectory, variables } = context;
-  if (added === undefined || environment.has(added)) return [];
-  const path = join(projectDirectory, '.env');
-  const isDotenv = (file: string): boolean => realPath(file) === realPath(path);
-  const isInterpolated = variables.some((variable) => environment.get(variable) === 'interpolated');
-  const isReadWhole = envFiles.some((file) => isDotenv(file.path));
-  if (!context.envFiles.some(isDotenv) || !isInterpolated || isReadWhole) return [];
-  return [
-    {
-      severity: 'blocking',
-      code: 'key-not-handed-over',
-      where: name,
-      found: `no ${added} under environment:, so that the one which the rotation adds to ${path} would not reach the new container`,
-      expected: `${added} handed over: LiteLLM could not open its database without it`,
-      // An empty salt key counts as one, and everybody can compute what is sealed with it.
-      next: `add ${path} under env_file: of ${name}, or the name ${added} alone under environment: (not \${${added}:-}, which hands over an empty one until then); or rotate the master key only`,
-    },
-  ];
 }
 
 function recreateFindings(service: ComposeService, context: ComposeContext): Finding[] {

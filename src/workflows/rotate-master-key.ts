@@ -18,6 +18,7 @@ import { preflight } from './preflight.ts';
 import { Pausing, refusePause } from './pausing.ts';
 import { looks } from './policies.ts';
 import { Progress } from './progress.ts';
+import { resultSoFar } from './result.ts';
 import type { Rotation, Staged } from './rotation.ts';
 import { Compensations } from './saga.ts';
 
@@ -187,28 +188,12 @@ class RotationRun {
   }
 
   #summarise(summary: string): RotationResult {
-    const { requestedBy, reason, target } = this.#request;
-    const { steps, outageMs, rotation } = this.#rotation.progress.status;
-    return {
-      outcome: 'rotated',
-      rotation,
-      target,
+    return resultSoFar(
+      this.#rotation,
+      this.#request,
+      this.#planDigest,
+      this.#staged?.rehearsed ?? null,
       summary,
-      requestedBy,
-      reason,
-      fingerprints: null,
-      reencrypted: null,
-      tokenRow: 'none',
-      outageMs,
-      outageParts: null,
-      rehearsal: this.#staged?.rehearsed ?? null,
-      planDigest: this.#planDigest,
-      plan: null,
-      steps: steps.map(({ title, result, startedAt, endedAt }) => ({
-        title,
-        result,
-        seconds: Math.round(((endedAt ?? startedAt) - startedAt) / 100) / 10,
-      })),
-    };
+    );
   }
 }
