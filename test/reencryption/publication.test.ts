@@ -31,6 +31,16 @@ describe('in a database with a publication FOR ALL TABLES', () => {
     return { database, fence };
   }
 
+  test('the plan warns of the journal among what is published', async () => {
+    expect(await lab.rotationDatabase().inspect()).toMatchObject([
+      {
+        severity: 'warning',
+        code: 'journal-published',
+        found: expect.stringContaining('everything') as string,
+      },
+    ]);
+  });
+
   test('a rotation goes back, and what was staged is dropped', async () => {
     await lab.client.query('insert into "LiteLLM_VerificationToken" (token) values ($1)', [
       masterKey.from.reveal(),

@@ -54,6 +54,7 @@ export async function inspect(
     ...judgeSchema(relations, connections),
     ...(await judgeProxyRole(client, connections, proxyRole)),
     ...(await judgeTableAccess(client, connections, relations, server)),
+    ...(await judgePublications(client, connections)),
     ...(await judgeTriggers(client, connections, relations)),
   ];
 }
@@ -135,6 +136,24 @@ function judgeSchema(relations: readonly Relation[], { schema, description }: Co
       next: 'check the database and the schema in the configuration',
     },
   ];
+}
+
+/** A subscriber would get both ciphertexts of every value, and stop where it has no such tables. */
+async function judgePublications(
+  client: pg.ClientBase,
+  { description }: Connections,
+): Promise<readonly Finding[]> {
+  const { rows } = await client.query<{ name: string }>(
+    'select pubname as name from pg_publication where puballtables order by 1',
+  );
+  return rows.map(({ name }) => ({
+    severity: 'warning',
+    code: 'journal-published',
+    where: description,
+    found: `publication ${name} of all tables, and so of the journal`,
+    expected: `publications that name tables, or schemas other than ${journalSchema}`,
+    next: `make it anew for the tables that its subscribers have, or end the subscriptions for the time of the rotation`,
+  }));
 }
 
 /** No session of a role that is not there is ever found: the proof that LiteLLM has none left would be empty. */
