@@ -50,8 +50,8 @@ export function createCanaryActivities(ports: Ports) {
     /** Deletes its model and its virtual key, with whichever master key the proxy has now. */
     async removeCanary(job: Job): Promise<void> {
       const target = ports.target(job.target);
-      const generations = await target.store.generations(job.rotation);
-      if (generations === undefined) return;
+      // A slot that is out of sight is not passed over: a virtual key would stay valid, and both generations in it.
+      const generations = await generationsOf(target, job);
       await withHeartbeat(async () => {
         const masterKey = await acceptedKey(target, generations);
         await removeCanary({ ...canaryOf(target, job, generations), masterKey });

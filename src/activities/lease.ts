@@ -1,6 +1,6 @@
 import { failureTypes, RotationError } from '../rotation/failure.ts';
 import { takeFence, withHeartbeat } from './context.ts';
-import type { Job, Ports } from './ports.ts';
+import type { Job, Ports, Target } from './ports.ts';
 
 /** The lease: one rotation a database, whoever starts it and under whatever workflow id. */
 export function createLeaseActivities(ports: Ports) {
@@ -46,11 +46,11 @@ export function createLeaseActivities(ports: Ports) {
             { facts: { ...holder } },
           );
         }
-        if (holder.target !== job.target) {
+        if (holder.target !== job.target && (await mayHaveChanged(database, store, holder.rotation))) {
           throw new RotationError(
             failureTypes.refused,
             `${database.description}: found what rotation ${holder.rotation} of target ${holder.target} left, whose workflow has ended; ` +
-              `expected to lead it to one side as that target, whose files and service it is about; run: litellm-rotate reconcile ${holder.target}`,
+              `expected to lead it to one side as that target, whose files and service it is about; run: litellm-rotate reconcile ${holder.target}; if that target has another name now, give it that one until this is done; if the database is a copy, see docs/recovery/close.sql`,
           );
         }
         return { unfinished: holder.rotation, found: 'nothing' };
@@ -73,4 +73,14 @@ export function createLeaseActivities(ports: Ports) {
       });
     },
   };
+}
+
+/** A rotation that has staged nothing and made no keys has nothing to lead, whatever its target is called. */
+async function mayHaveChanged(
+  database: Target['database'],
+  store: Target['store'],
+  rotation: string,
+): Promise<boolean> {
+  const { side, staged } = await database.observe(rotation);
+  return side === 'pending' || staged > 0 || (await store.observe(rotation)).prepared;
 }

@@ -190,7 +190,9 @@ async function withLogOnFailure<T>(
         ? undefined
         : await target.service.log(instance, failureLines).catch(() => undefined);
     if (lines === undefined || lines.length === 0) throw error;
-    const redact = ports.createRedactor(secretsOf(await generationsOf(target, job)));
-    throw withLastLines(error, 'log', lines, redact);
+    const generations = await target.store.generations(job.rotation);
+    // What the keys are must be known to mask them.
+    if (generations === undefined) throw error;
+    throw withLastLines(error, 'log', lines, ports.createRedactor(secretsOf(generations)));
   }
 }

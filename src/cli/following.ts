@@ -3,7 +3,7 @@ import { type Client, type WorkflowHandle, WorkflowNotFoundError } from '@tempor
 import type { RotationResult } from '../rotation/status.ts';
 import { grpcStatus } from '../temporal/connection-error.ts';
 import { CommandError, exitCodes } from './exit.ts';
-import { forgotten, needsPerson, resultOf } from './rotation-end.ts';
+import { forgotten, forgottenLook, needsPerson, resultOf } from './rotation-end.ts';
 import { createScreen } from './screen.ts';
 import { lookAt, pausedNote, queryStatus, runningNote, unfit } from './workflow-look.ts';
 
@@ -13,9 +13,11 @@ const pollMs = 400;
 export interface Followed<T> {
   resultOf(handle: WorkflowHandle): Promise<T>;
   detached(workflowId: string): CommandError;
+  /** When Temporal does not know it any more: it came back without its database. */
+  forgotten(workflowId: string): CommandError;
 }
 
-export const rotation: Followed<RotationResult> = { resultOf, detached: detachedError };
+export const rotation: Followed<RotationResult> = { resultOf, detached: detachedError, forgotten };
 
 export const planning: Followed<RotationResult> = {
   resultOf,
@@ -25,6 +27,7 @@ export const planning: Followed<RotationResult> = {
       'no longer following; the plan is made all the same, and changes nothing',
       [`litellm-rotate status ${workflowId} --follow`],
     ),
+  forgotten: forgottenLook,
 };
 
 /**
@@ -54,7 +57,7 @@ export async function follow<T>(client: Client, workflowId: string, followed: Fo
         if (status?.outcome === 'needs a person' && (await lookAt(handle)).name === 'RUNNING')
           throw needsPerson(workflowId, status);
       } catch (error) {
-        if (known && error instanceof WorkflowNotFoundError) throw forgotten(workflowId);
+        if (known && error instanceof WorkflowNotFoundError) throw followed.forgotten(workflowId);
         // The workflow is none the worse for it, and how it ends must not be guessed.
         const unanswered = grpcStatus(error);
         if (unanswered === undefined) throw error;

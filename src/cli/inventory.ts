@@ -4,7 +4,7 @@ import { CommandError, exitCodes } from './exit.ts';
 import { follow, type Followed } from './following.ts';
 import { kindOf, placeOf, renderRows, renderSkipped, table } from './rendering.ts';
 import { requester } from './requester.ts';
-import { resultOf } from './rotation-end.ts';
+import { forgottenLook, resultOf } from './rotation-end.ts';
 import { withClient } from './temporal-client.ts';
 
 export interface InventoryOptions {
@@ -47,6 +47,7 @@ export const inventoried: Followed<ValueInventory> = {
     new CommandError(exitCodes.detached, 'no longer following; the look goes on', [
       `litellm-rotate status ${workflowId}`,
     ]),
+  forgotten: forgottenLook,
 };
 
 export function describeInventory(found: ValueInventory): string {

@@ -2,7 +2,7 @@ import { workflowTaskTimeout, workflowTypes } from '../workflows/messages.ts';
 import { CommandError, exitCodes } from './exit.ts';
 import { follow, type Followed } from './following.ts';
 import { requester } from './requester.ts';
-import { resultOf } from './rotation-end.ts';
+import { forgotten, resultOf } from './rotation-end.ts';
 import { withClient } from './temporal-client.ts';
 
 interface Reconciled {
@@ -17,6 +17,7 @@ export const reconciled: Followed<Reconciled> = {
     new CommandError(exitCodes.detached, 'no longer following; the reconciliation goes on', [
       `litellm-rotate status ${workflowId} --follow`,
     ]),
+  forgotten,
 };
 
 export function describeReconciliation({ target, rotation, direction }: Reconciled): string {

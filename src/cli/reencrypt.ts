@@ -19,6 +19,7 @@ import { follow, type Followed } from './following.ts';
 import { printable } from './printable.ts';
 import { placeOf, renderRows, seconds, table } from './rendering.ts';
 import { requester } from './requester.ts';
+import { forgottenLook } from './rotation-end.ts';
 import { withClient } from './temporal-client.ts';
 
 export interface ReencryptOptions {
@@ -97,6 +98,7 @@ export const reencryption: Followed<ReencryptionResult> = {
       `litellm-rotate status ${workflowId} --follow`,
       `temporal workflow cancel --workflow-id ${workflowId}   (stops it; what is done stays)`,
     ]),
+  forgotten: forgottenLook,
 };
 
 /** The result for a terminal: counts, labels and primary keys only. */

@@ -60,6 +60,14 @@ export function forgotten(workflowId: string): CommandError {
   );
 }
 
+/** The same of what changes nothing, or nothing that cannot stay. */
+export function forgottenLook(workflowId: string): CommandError {
+  return new CommandError(
+    exitCodes.finding,
+    `Temporal does not know workflow ${workflowId} any more; it changed nothing that cannot stay as it is; run it again`,
+  );
+}
+
 export function needsPerson(workflowId: string, { problem }: RotationStatus): CommandError {
   return new CommandError(exitCodes.needsPerson, `the rotation needs a person: ${problem ?? ''}`, [
     `after mending what it names: temporal workflow update execute --name rollback --workflow-id ${workflowId}`,

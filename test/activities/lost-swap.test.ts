@@ -96,3 +96,16 @@ test('what LiteLLM stored under the pending key is under the previous one after 
   await run(() => activities.discardPendingKeys(job));
   expect(await database.count(previous, [pending], silent, never)).toMatchObject({ underOthers: 0 });
 });
+
+test('a search before stage was complete leaves all of it to stage', async () => {
+  const database = lab.rotationDatabase();
+  const { target, ports } = await useDaemon(
+    'LITELLM_MASTER_KEY=sk-master-previous\nLITELLM_SALT_KEY=salt-previous\n',
+    { database, knownKeys: [] },
+  );
+  await target.store.prepare(job.rotation, await begin(database), newKeys);
+  const activities = createValueActivities(ports);
+  await run(() => activities.restoreValues({ ...job, promoted: true }));
+  const { values } = await run(() => activities.stageValues({ ...job, expected: 143 }));
+  expect(values).toBeGreaterThan(100);
+});

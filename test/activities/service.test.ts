@@ -1,6 +1,7 @@
 import { appendFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { createCanaryActivities } from '../../src/activities/canary.ts';
 import { createServiceActivities } from '../../src/activities/service.ts';
 import { newKeys } from '../secret-stores/store-fixture.ts';
 import { fence, job, rotation, run, serve, useDaemon } from './daemon.ts';
@@ -38,6 +39,10 @@ test('LiteLLM is not stopped for a rotation whose pending keys are gone: there w
     message: expect.stringContaining('found no slot') as string,
   });
   expect(await service.observe()).toMatchObject({ state: 'running' });
+  // Nor is its canary taken for removed: its virtual key would stay valid.
+  await expect(run(() => createCanaryActivities(ports).removeCanary(job))).rejects.toMatchObject({
+    message: expect.stringContaining('found no slot') as string,
+  });
 });
 
 describe('the proof that nothing can write with the current key', () => {

@@ -107,6 +107,25 @@ describe('kill -9 before every call that changes something on disk', () => {
   );
 
   test(
+    'a prepare that is killed, with no other one after it, is cleared away by a discard',
+    { timeout: 240_000 },
+    async () => {
+      const { directory, files, options, store, before } = await deployment();
+      const clean = listing(directory);
+      const left = new Set<string>();
+      let token = 1;
+      for (let killBefore = 0, killed = true; killed; killBefore += 1) {
+        killed = await runKilled({ options, act: 'prepare', token: (token += 1), killBefore });
+        for (const name of listing(directory)) if (name.endsWith('.tmp')) left.add(name.split('.')[1] ?? '');
+        await store.discard(rotation, createFence(rotation, (token += 1)), 'previous');
+        expect(await snapshot(files)).toBe(before);
+        expect(listing(directory)).toEqual(clean);
+      }
+      expect(left).toContain('keys');
+    },
+  );
+
+  test(
     'a discard that is killed is completed by the next one, and no file with a key is left',
     { timeout: 240_000 },
     async () => {

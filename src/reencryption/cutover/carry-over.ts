@@ -45,10 +45,14 @@ export async function carryOver(
     };
     progress({ done: carried.values, total: Math.max(total, carried.values), note: relation.name });
   }
+  return carried;
+}
+
+/** Notes that every row of the relations was looked at. */
+export async function markDone(client: pg.ClientBase, relations: readonly StagedRelation[]): Promise<void> {
   await client.query(`update ${journalSchema}.staged_relation set done = true where id = any ($1::int[])`, [
     relations.map(({ id }) => id),
   ]);
-  return carried;
 }
 
 /** Sets each staged row that is on `source` to `target`, and proves that all of them are on it. */

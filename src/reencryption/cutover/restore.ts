@@ -7,7 +7,7 @@ import type { RestoreReport, Transition } from '../port.ts';
 import type { Connections } from '../postgres/connection.ts';
 import type { StageOptions } from '../staging/stage.ts';
 import { createReseal } from '../values/reseal.ts';
-import { carryOver } from './carry-over.ts';
+import { carryOver, markDone } from './carry-over.ts';
 import { closingSearch } from './closing-search.ts';
 import { lockRelations } from './locked-relations.ts';
 import { restoreTokenRow } from './master-token.ts';
@@ -58,6 +58,8 @@ export function restore(
       },
       progress,
     );
+    // A search looks for values under the pending key alone: what stage has still to look at, it has.
+    if (marker.side === 'pending') await markDone(client, staged);
     // Values may go back to several keys: only that none is left under the one that goes is known.
     if (!from.key.equals(transition.to.key)) {
       await closingSearch(client, relations, {

@@ -7,7 +7,7 @@ import type { SwapReport, Transition } from '../port.ts';
 import type { Connections } from '../postgres/connection.ts';
 import type { StageOptions } from '../staging/stage.ts';
 import { createReseal } from '../values/reseal.ts';
-import { carryOver } from './carry-over.ts';
+import { carryOver, markDone } from './carry-over.ts';
 import { closingSearch } from './closing-search.ts';
 import { lockRelations } from './locked-relations.ts';
 import { moveTokenRow } from './master-token.ts';
@@ -50,6 +50,7 @@ export function swap(
       { source: 'before', target: 'after', reseal, horizon: ({ horizon }) => horizon, except: () => null },
       progress,
     );
+    await markDone(client, staged);
     await closingSearch(client, relations, {
       reached: transition.to,
       leaving: transition.known,

@@ -82,7 +82,7 @@ export function slotFinding(slot: Slot): Finding {
     where: slot.parts.map(({ path }) => path).join(', '),
     found: `the slot of rotation ${slot.rotation}, which has not ended`,
     expected: 'no slot of an earlier rotation',
-    next: 'look whether a rotation runs: litellm-rotate status; if none does, run: litellm-rotate reconcile TARGET',
+    next: 'look whether a rotation runs: litellm-rotate status; if none does, run: litellm-rotate reconcile TARGET; if that has nothing to reconcile, the slot was away when its rotation ended: remove the directory .litellm-rotate that it is in, once LiteLLM serves its models',
   };
 }
 

@@ -11,7 +11,7 @@ import { inspectFiles, placesOf } from './inspection.ts';
 import { pairOf, valuesOf } from './key-values.ts';
 import type { EnvFileStoreOptions } from './options.ts';
 import { carryOver, neverPromoted, observeParts, sideOf, takeOver } from './parts.ts';
-import { tryReplacement } from './replacement.ts';
+import { removeLeftovers, tryReplacement } from './replacement.ts';
 import { createSlotDirectory } from './slot-directory.ts';
 import type { SlotDirectory } from './slot-directory.ts';
 import { generationsOf, mustBelongTo, slotFinding } from './slot.ts';
@@ -140,7 +140,8 @@ export function createEnvFileStore(
     const directory = await slotDirectory();
     const slot = await directory.read();
     if (slot && slot.rotation !== rotation) return;
-    if (slot) {
+    if (!slot) await removeTrials(fence);
+    else {
       await takeOver(fs, slot, fence);
       const parts = await observeParts(fs, slot);
       const side = sideOf(parts);
@@ -155,6 +156,14 @@ export function createEnvFileStore(
       }
     }
     await directory.destroy(fence);
+  }
+
+  /** Of a `prepare` that ended in the middle. */
+  async function removeTrials(fence: Fence): Promise<void> {
+    for (const { path } of files) {
+      const realPath = await fs.realpath(path).catch(() => undefined);
+      if (realPath !== undefined) await removeLeftovers(fs, realPath, fence);
+    }
   }
 
   async function slotDirectory(): Promise<SlotDirectory> {
