@@ -34,6 +34,17 @@ export interface Temporal {
 
 /** Starts a dev server and waits until its frontend serves. 0.5 to 1.5 s. */
 export async function startTemporal(options: TemporalOptions = {}): Promise<Temporal> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await startOnce(options);
+    } catch (error) {
+      // The ports of its own services it chooses by itself, and not for long enough that nobody else takes one.
+      if (attempt === 3 || !/address already in use/.test((error as Error).message)) throw error;
+    }
+  }
+}
+
+async function startOnce(options: TemporalOptions): Promise<Temporal> {
   const cli = await findTemporalCli();
   const home = await mkdtemp(join(tmpdir(), 'litellm-rotate-temporal-'));
   const log = join(home, 'log');
