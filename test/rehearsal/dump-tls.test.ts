@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { chown, copyFile, mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,15 @@ import { failure, never } from '../reencryption/database.ts';
 import { useTestDatabase } from '../reencryption/database-hooks.ts';
 import { cannotDump } from './dump-programs.ts';
 
-const why = onPath('openssl') === undefined ? 'openssl is not installed' : await cannotDump();
+/** The lab's own programs, which are used where the machine's are older than the server, are built without it. */
+function withoutTls(): string | undefined {
+  const env = { ...process.env, PGSSLMODE: 'require' };
+  const { stderr } = spawnSync('pg_dump', ['--host=127.0.0.1', '--port=1'], { env, encoding: 'utf8' });
+  return stderr.includes('SSL support is not compiled in') ? 'pg_dump is built without TLS' : undefined;
+}
+
+const why =
+  onPath('openssl') === undefined ? 'openssl is not installed' : ((await cannotDump()) ?? withoutTls());
 if (why !== undefined) console.log(`no dump is made over TLS: ${why}`);
 const lab = useTestDatabase();
 let directory: string;
