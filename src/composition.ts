@@ -15,7 +15,7 @@ import { createDockerComposeService } from './services/docker-compose-service.ts
 import type { Service } from './services/port.ts';
 import { createSystemdService } from './services/systemd-service.ts';
 
-export { findStranger, strangerFinding } from './activities/stranger.ts';
+export { strangerFinding } from './activities/stranger.ts';
 
 /** Everything that the activities and `doctor` need, wired to the real adapters. */
 export interface Composition extends Ports, AsyncDisposable {

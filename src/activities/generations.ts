@@ -7,15 +7,8 @@ import type { Job, Ports, Target } from './ports.ts';
 import type { Side, SideKeys } from './proofs.ts';
 
 /** Both generations of the rotation's keys, which must have been made. */
-export async function generationsOf(target: Target, { rotation }: Job): Promise<KeyGenerations> {
-  const generations = await target.store.generations(rotation);
-  if (generations === undefined) {
-    throw new RotationError(
-      failureTypes.changedElsewhere,
-      `${target.store.description}: found no slot with the pending keys of rotation ${rotation}, expected the one that it made; see "recovery by hand" in docs/runbook.md`,
-    );
-  }
-  return generations;
+export async function generationsOf(target: Target, job: Job): Promise<KeyGenerations> {
+  return (await target.store.generations(job.rotation)) ?? refuseWithoutSlot(target, job);
 }
 
 /**
@@ -23,10 +16,18 @@ export async function generationsOf(target: Target, { rotation }: Job): Promise<
  * database is on it: the files hold its keys then, and the other side's were never used.
  */
 export async function keysOfSide(target: Target, job: Job, side: Side): Promise<SideKeys> {
-  const isGone = (await target.store.generations(job.rotation)) === undefined;
-  if (isGone && side === 'previous' && (await target.database.observe(job.rotation)).side === side)
+  const generations = await target.store.generations(job.rotation);
+  if (generations !== undefined) return ofSide(generations, side);
+  if (side === 'previous' && (await target.database.observe(job.rotation)).side === side)
     return { expected: await currentKeys(target, job), other: undefined };
-  return ofSide(await generationsOf(target, job), side);
+  return refuseWithoutSlot(target, job);
+}
+
+function refuseWithoutSlot({ store }: Target, { rotation }: Job): never {
+  throw new RotationError(
+    failureTypes.changedElsewhere,
+    `${store.description}: found no slot with the pending keys of rotation ${rotation}, expected the one that it made; see "recovery by hand" in docs/runbook.md`,
+  );
 }
 
 export function ofSide({ previous, pending }: KeyGenerations, side: Side): SideKeys {

@@ -12,7 +12,7 @@ import { currentKeys, refusal, refuseOtherDatabase } from './current-keys.ts';
 import { fingerprintsOf } from './generations.ts';
 import { environmentFindings, lookAtProxies } from './keys-in-force.ts';
 import type { Job, Ports, Target } from './ports.ts';
-import { findStranger, strangerFinding } from './stranger.ts';
+import { strangerFinding } from './stranger.ts';
 
 /** How far back the service's log is read. */
 export const logLines = 2_000;
@@ -93,9 +93,8 @@ export function createPreflightActivities(ports: Ports) {
       return withHeartbeat(async () => {
         const { master } = await currentKeys(target, job);
         const urls = target.proxies.map(({ url }) => url);
-        const stranger = await findStranger(target);
-        if (stranger !== undefined)
-          return { urls, models: 0, modelsDigest: '', findings: [strangerFinding(target, stranger)] };
+        const stranger = await strangerFinding(target);
+        if (stranger !== undefined) return { urls, models: 0, modelsDigest: '', findings: [stranger] };
         const { seen, findings } = await lookAtProxies(target.proxies, master);
         return { urls, ...seen, findings };
       });

@@ -19,11 +19,16 @@ export async function findStranger({
   return undefined;
 }
 
-export function strangerFinding({ service }: Pick<Target, 'service'>, found: string): Finding {
+/** The same for a plan and for `doctor`. */
+export async function strangerFinding(
+  target: Pick<Target, 'proxies' | 'service'>,
+): Promise<Finding | undefined> {
+  const found = await findStranger(target);
+  if (found === undefined) return undefined;
   return {
     severity: 'blocking',
     code: 'port-of-another',
-    where: service.description,
+    where: target.service.description,
     found,
     expected: "LiteLLM's own processes, or root's, alone to listen there, as its keys are sent there",
     next: 'end that process, or give LiteLLM its own address as proxy.url',

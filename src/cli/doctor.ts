@@ -1,4 +1,4 @@
-import { type Composition, findStranger, strangerFinding } from '../composition.ts';
+import { type Composition, strangerFinding } from '../composition.ts';
 import { type Finding, isBlocking } from '../rotation/finding.ts';
 import { RotationError } from '../rotation/failure.ts';
 import type { Secret } from '../rotation/secret.ts';
@@ -69,9 +69,8 @@ export async function checkProxy(
   service: Target['service'],
   key: Secret | undefined,
 ): Promise<Omit<Check, 'what'>> {
-  const stranger = await findStranger({ proxies: [proxy], service });
-  if (stranger !== undefined)
-    return { detail: 'not asked', findings: [strangerFinding({ service }, stranger)] };
+  const stranger = await strangerFinding({ proxies: [proxy], service });
+  if (stranger !== undefined) return { detail: 'not asked', findings: [stranger] };
   const { ready, detail } = await proxy.readiness();
   if (!ready) throw new Error(detail);
   if (key !== undefined && (await proxy.tryKey(key)) !== 'accepted')

@@ -1,12 +1,10 @@
-import { sealedCandidateMinLength } from '../../litellm/candidate.ts';
 import { createValueCipher } from '../../litellm/cipher.ts';
 import type { SealedFormat, SealedMarker, SealedShape } from '../../litellm/sealed-value.ts';
 import type { Improvement } from '../port.ts';
 import { describeUnopened } from '../values/classify.ts';
 import { createKeyRing } from '../values/key-ring.ts';
-import { isAsWritten, openLayers } from '../values/layers.ts';
+import { openLayers, valueInside } from '../values/layers.ts';
 import { sealChecked } from '../values/reseal.ts';
-import { decodeUtf8 } from '../values/utf8.ts';
 
 /** What is to be done with a value, or why nothing is. */
 export type Verdict =
@@ -91,6 +89,6 @@ export function createImprover({ sealing, known, upgradeTo, repairSealedTwice }:
 
 /** Whether a further layer is inside, which no known key opens. */
 function holdsLostValue(plaintext: Buffer): boolean {
-  const text = plaintext.length < sealedCandidateMinLength ? undefined : decodeUtf8(plaintext);
-  return text !== undefined && surelySealed.test(text) && isAsWritten(text);
+  const text = valueInside(plaintext);
+  return text !== undefined && surelySealed.test(text);
 }

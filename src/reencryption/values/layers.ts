@@ -2,12 +2,8 @@ import { sealedCandidateMinLength } from '../../litellm/candidate.ts';
 import type { KeyRing, RingHit } from './key-ring.ts';
 import { decodeUtf8 } from './utf8.ts';
 
-const asWritten = /^(?:litellm_enc::)?(?:v[23]:gcm:)?[A-Za-z0-9+/_-]+={0,2}$/;
-
 /** A whole value as LiteLLM writes it. It would open more: base64 digits with other characters between them. */
-export function isAsWritten(text: string): boolean {
-  return asWritten.test(text);
-}
+const asWritten = /^(?:litellm_enc::)?(?:v[23]:gcm:)?[A-Za-z0-9+/_-]+={0,2}$/;
 
 /**
  * The layers of a sealed value, outermost first; none when no key opens it. What is inside a layer is a further one when
@@ -25,8 +21,14 @@ export function openLayers(ring: KeyRing, text: string): readonly RingHit[] {
   return layers;
 }
 
-function openInside(ring: KeyRing, plaintext: Buffer): RingHit | undefined {
+/** What is inside a layer, where it is a whole value as LiteLLM writes it. */
+export function valueInside(plaintext: Buffer): string | undefined {
   const text = plaintext.length < sealedCandidateMinLength ? undefined : decodeUtf8(plaintext);
-  const hit = text === undefined || !isAsWritten(text) ? undefined : ring.open(text);
+  return text !== undefined && asWritten.test(text) ? text : undefined;
+}
+
+function openInside(ring: KeyRing, plaintext: Buffer): RingHit | undefined {
+  const text = valueInside(plaintext);
+  const hit = text === undefined ? undefined : ring.open(text);
   return hit?.opened.marker === 'resp_' ? undefined : hit;
 }
